@@ -1,0 +1,98 @@
+//! The port: what the house asks of a log, whatever stands behind it.
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::entry::{Draft, Entry, Offset, Version};
+use crate::stream::Stream;
+
+/// Reading, by pulling: a reader asks for what comes after its place and waits when there is no more.
+#[async_trait]
+pub trait ReadLog: Send + Sync {
+    /// Returns up to `limit` entries of this log after `after`, in offset order. May return fewer
+    /// than there are, but none only when there is no more.
+    async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Entry>, LogError>;
+
+    /// Returns up to `limit` entries of a stream after `after`, in version order.
+    async fn read_stream(
+        &self,
+        stream: &Stream,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Entry>, LogError>;
+
+    /// Returns a stream's newest entry; never stale.
+    async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError>;
+
+    /// Returns the offset of the newest entry, zero in an empty log; never stale.
+    async fn head(&self) -> Result<Offset, LogError>;
+
+    /// Returns when there is an entry after `after`.
+    async fn wait_after(&self, after: Offset) -> Result<(), LogError>;
+
+    fn durability(&self) -> Durability;
+}
+
+#[async_trait]
+pub trait EventLog: ReadLog {
+    /// Puts a draft in as one entry; answers when it is durable, and only then shows it to readers.
+    ///
+    /// The same append id and command again get the first result, with `repeated` set: always where
+    /// the entry stands after the expected version, and else as long as the log remembers the id.
+    async fn append(&self, draft: Draft, expected: Expected) -> Result<Appended, LogError>;
+}
+
+/// What the writer believes of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It has no entry yet.
+    Empty,
+    /// This is its newest version.
+    At(Version),
+    /// Nothing: put the entry after whatever is there.
+    Any,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub offset: Offset,
+    pub version: Version,
+    /// The entry was in already; this is its first result again.
+    pub repeated: bool,
+}
+
+/// What an acknowledged entry survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nothing: it is gone with the process.
+    Memory,
+    /// A crash of the process.
+    Os,
+    /// A loss of power.
+    Fsync,
+    /// The loss of a machine.
+    Quorum,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Another entry took the place. `actual` is the stream's newest version.
+    #[error("the stream has moved on to version {actual:?}")]
+    Conflict { actual: Option<Version> },
+    #[error("this append id was used for another command")]
+    KeyReused,
+    /// It may be in or not. Ask again with the same append id; never treat this as a conflict.
+    #[error("the outcome is unknown: repeat with the same append id")]
+    OutcomeUnknown,
+    #[error("the log cannot be reached: {0}")]
+    Unavailable(String),
+    /// `offset` is the first entry that cannot be trusted.
+    #[error("the log is damaged at offset {offset}: {reason}")]
+    Damaged { offset: Offset, reason: String },
+    #[error("the log has no space left")]
+    Full,
+    /// More than an entry may hold, or nothing at all.
+    #[error("an entry holds 1 to 256 events in at most 512 KiB")]
+    TooLarge,
+}
