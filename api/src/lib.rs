@@ -1,0 +1,37 @@
+//! The door: HTTP and WebSocket. It translates, and decides nothing.
+//!
+//! Read in this order: what the door stands on (`app`, with its limits in `settings`) and how its
+//! parts are put together (`routes`), the accept loop (`server`, `admission`), what is done around
+//! every request (`door`, `operations`), how a client is told no (`problem`), and who asks (`principal`). Then the
+//! resources: `market` and `health`, with the texts of values in `scalar` and answers that are named
+//! by their hash in `entity`; the document and its page (`docs`). Last the WebSocket: the handshake
+//! (`ws`), what is sent (`ws/broadcast`), the messages (`ws/protocol`), and one client's session
+//! (`ws/session`).
+
+pub mod app;
+pub mod settings;
+
+pub mod routes;
+
+pub mod server;
+
+pub mod admission;
+
+pub mod door;
+pub mod operations;
+
+pub mod problem;
+
+pub mod principal;
+
+pub mod health;
+pub mod market;
+
+pub mod entity;
+pub mod scalar;
+
+pub mod docs;
+pub mod ws;
+
+#[cfg(test)]
+mod tests;

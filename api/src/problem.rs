@@ -1,0 +1,372 @@
+//! What a client is told when it does not get what it asked for: codes, words, languages.
+
+use std::fmt;
+
+use poem::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, RETRY_AFTER, VARY,
+};
+use poem::http::{HeaderValue, StatusCode};
+use poem::{Response, error::ResponseError};
+use poem_openapi::error::{ParseParamError, ParsePathError};
+use serde::Serialize;
+use tracing::error;
+
+/// Seconds after which a client may try again what does not depend on it.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// What went wrong, in one word that is never translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    TooLarge,
+    UnsupportedMediaType,
+    TooManyRequests,
+    Internal,
+    Unavailable,
+    InvalidSymbol,
+    VenueUnreachable,
+    InsufficientBalance,
+    PositionLimit,
+    ModelNotLoaded,
+    PredictionFailed,
+    LogUnreachable,
+    WsNotJson,
+    WsUnknown,
+    WsBadParameter,
+    WsTooManySubscriptions,
+    WsTooManyMessages,
+}
+
+/// How a code is written, the status it comes with, and its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    pub code: &'static str,
+    /// The status where nothing else is said. Codes of the WebSocket have none of their own.
+    pub status: StatusCode,
+    pub korean: &'static str,
+    pub english: &'static str,
+}
+
+impl Code {
+    pub const fn words(self) -> Words {
+        // The Korean words of the specification are kept to the byte; a test compares them.
+        let (code, status, korean, english) = match self {
+            Self::BadRequest => ("400", 400, "잘못된 요청", "bad request"),
+            Self::Unauthorized => ("401", 401, "인증 실패", "authentication failed"),
+            Self::Forbidden => ("403", 403, "권한 없음", "forbidden"),
+            Self::NotFound => ("404", 404, "리소스 없음", "not found"),
+            Self::MethodNotAllowed => ("405", 405, "허용되지 않은 메서드", "method not allowed"),
+            Self::TooLarge => ("413", 413, "요청이 너무 큼", "too large"),
+            Self::UnsupportedMediaType => {
+                ("415", 415, "지원하지 않는 형식", "unsupported media type")
+            }
+            Self::TooManyRequests => ("429", 429, "요청 한도 초과", "rate limit exceeded"),
+            Self::Internal => ("500", 500, "서버 내부 오류", "internal error"),
+            Self::Unavailable => ("503", 503, "서비스 이용 불가", "unavailable"),
+            Self::InvalidSymbol => ("MARKET_001", 404, "유효하지 않은 심볼", "invalid symbol"),
+            Self::VenueUnreachable => {
+                ("MARKET_002", 503, "거래소 연결 실패", "exchange connection failed")
+            }
+            Self::InsufficientBalance => ("PORT_001", 400, "잔액 부족", "insufficient balance"),
+            Self::PositionLimit => ("PORT_002", 400, "포지션 한도 초과", "position limit exceeded"),
+            Self::ModelNotLoaded => ("AI_001", 503, "모델 로딩 실패", "model loading failed"),
+            Self::PredictionFailed => ("AI_002", 500, "예측 실패", "prediction failed"),
+            Self::LogUnreachable => ("SYS_001", 503, "저장소 연결 실패", "log unavailable"),
+            Self::WsNotJson => ("WS_001", 400, "JSON 형식이 아님", "not JSON"),
+            Self::WsUnknown => {
+                ("WS_002", 400, "알 수 없는 동작 또는 채널", "unknown action or channel")
+            }
+            Self::WsBadParameter => ("WS_003", 400, "잘못된 매개변수", "bad parameter"),
+            Self::WsTooManySubscriptions => {
+                ("WS_004", 400, "구독 한도 초과", "too many subscriptions")
+            }
+            Self::WsTooManyMessages => ("WS_005", 400, "메시지 한도 초과", "too many messages"),
+        };
+        let Ok(status) = StatusCode::from_u16(status) else { panic!("a status of the table") };
+        Words { code, status, korean, english }
+    }
+
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthorized,
+            StatusCode::FORBIDDEN => Self::Forbidden,
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            StatusCode::TOO_MANY_REQUESTS => Self::TooManyRequests,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            status if status.is_client_error() => Self::BadRequest,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// The languages in which we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Korean,
+    English,
+}
+
+impl Language {
+    /// Returns Korean, unless `Accept-Language` prefers English.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut best = (Self::Korean, 0.0);
+        let values =
+            headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
+        for range in values.flat_map(|value| value.split(',')) {
+            let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let quality =
+                parameters.trim().strip_prefix("q=").map_or(Some(1.0), |q| q.parse().ok());
+            let language = match tag.trim().split('-').next() {
+                Some(tag) if tag.eq_ignore_ascii_case("ko") => Self::Korean,
+                Some(tag) if tag.eq_ignore_ascii_case("en") => Self::English,
+                _ => continue,
+            };
+            if let Some(quality) = quality.filter(|quality| *quality > best.1) {
+                best = (language, quality);
+            }
+        }
+        best.0
+    }
+
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Korean => "ko",
+            Self::English => "en",
+        }
+    }
+
+    /// Returns the words of a code in this language.
+    pub const fn say(self, code: Code) -> &'static str {
+        match self {
+            Self::Korean => code.words().korean,
+            Self::English => code.words().english,
+        }
+    }
+}
+
+/// A part of the request that is wrong, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    pub field: String,
+    pub reason: String,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Code,
+    pub status: StatusCode,
+    pub detail: String,
+    pub errors: Vec<FieldProblem>,
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = code.words().status;
+        Self { code, status, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// Returns the problem of a field that cannot be used.
+    pub fn field(field: &str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self {
+            errors: vec![FieldProblem { field: field.to_owned(), reason: reason.clone() }],
+            ..Self::new(Code::BadRequest, format!("{field}: {reason}"))
+        }
+    }
+
+    /// Returns the problem of a symbol that is not written like one.
+    pub fn malformed_symbol(reason: &str) -> Self {
+        Self {
+            code: Code::InvalidSymbol,
+            detail: reason.to_owned(),
+            ..Self::field("symbol", reason)
+        }
+    }
+
+    /// Returns what to tell about an error of ours or of poem's.
+    pub fn of(error: &poem::Error) -> Self {
+        if let Some(problem) = error.downcast_ref::<Self>() {
+            return problem.clone();
+        }
+        if let Some(ParsePathError { name, reason }) = error.downcast_ref() {
+            // poem-openapi numbers the parameters of a path, so the name is that of the type.
+            let (field, reason) = told(reason).unwrap_or((name, reason));
+            return match field {
+                "symbol" => Self::malformed_symbol(reason),
+                field => Self::field(field, reason),
+            };
+        }
+        if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
+            return Self::field(name, told(reason).map_or(reason.as_str(), |(_, reason)| reason));
+        }
+        let code = Code::of_status(error.status());
+        if code == Code::Internal {
+            error!(%error, "a request failed");
+            return Self::new(code, "");
+        }
+        Self::new(code, error.to_string())
+    }
+
+    /// Returns the answer that tells it, in the form and the language that the client prefers.
+    pub fn answer(&self, wishes: &Wishes, request_id: &str) -> Response {
+        let body = ErrorBody {
+            code: self.code.words().code,
+            message: wishes.language.say(self.code),
+            request_id,
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        let body = serde_json::to_vec(&body).expect("texts can always be written as JSON");
+        let mut response = Response::from(body);
+        response.set_status(self.status);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(wishes.error_type));
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(wishes.language.tag()));
+        headers.append(VARY, HeaderValue::from_static("Accept-Language"));
+        headers.append(VARY, HeaderValue::from_static("Accept"));
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+/// Takes apart what poem-openapi says of a value: `failed to parse "time": not a time`, and for a
+/// parameter that may be absent, ` (occurred while parsing "optional_time")` behind it.
+fn told(reason: &str) -> Option<(&str, &str)> {
+    let (kind, reason) = reason.strip_prefix("failed to parse \"")?.split_once("\": ")?;
+    let reason =
+        reason.split_once(" (occurred while parsing ").map_or(reason, |(reason, _)| reason);
+    Some((kind, reason))
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.words().code, self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+/// How a client wants to be told.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes {
+    pub language: Language,
+    pub error_type: &'static str,
+}
+
+impl Wishes {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let error_type = if accepts.contains("application/problem+json") {
+            "application/problem+json"
+        } else {
+            "application/json; charset=utf-8"
+        };
+        Self { language: Language::of(headers), error_type }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    detail: &'a str,
+    errors: &'a [FieldProblem],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The two tables of the specification, as they stand there.
+    const STATUS_CODES: &str = r#"{
+  "400": "잘못된 요청",
+  "401": "인증 실패",
+  "403": "권한 없음",
+  "404": "리소스 없음",
+  "429": "요청 한도 초과",
+  "500": "서버 내부 오류"
+}"#;
+    const BUSINESS_CODES: &str = r#"{
+  "MARKET_001": "유효하지 않은 심볼",
+  "MARKET_002": "거래소 연결 실패",
+  "PORT_001": "잔액 부족",
+  "PORT_002": "포지션 한도 초과",
+  "AI_001": "모델 로딩 실패",
+  "AI_002": "예측 실패"
+}"#;
+
+    const SPECIFIED: [Code; 12] = [
+        Code::BadRequest,
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::TooManyRequests,
+        Code::Internal,
+        Code::InvalidSymbol,
+        Code::VenueUnreachable,
+        Code::InsufficientBalance,
+        Code::PositionLimit,
+        Code::ModelNotLoaded,
+        Code::PredictionFailed,
+    ];
+
+    #[test]
+    fn every_code_of_the_specification_has_its_words_to_the_byte() {
+        let mut specified: BTreeMap<String, String> = serde_json::from_str(STATUS_CODES).unwrap();
+        specified.append(&mut serde_json::from_str(BUSINESS_CODES).unwrap());
+
+        let words = SPECIFIED.map(|code| (code.words().code, code.words().korean));
+        let ours = words.map(|(code, words)| (code.to_owned(), words.to_owned())).into();
+
+        assert_eq!(specified, ours);
+    }
+
+    #[test]
+    fn a_status_code_is_its_own_status() {
+        for code in SPECIFIED {
+            let Words { code, status, .. } = code.words();
+            assert!(code.contains('_') || code == status.as_str(), "{code}");
+        }
+    }
+
+    #[test]
+    fn korean_is_spoken_unless_english_is_preferred() {
+        use Language::{English, Korean};
+        for (accept, language) in [
+            ("", Korean),
+            ("*", Korean),
+            ("fr", Korean),
+            ("en", English),
+            ("en-US,en;q=0.9,ko;q=0.8", English),
+            ("ko-KR,ko;q=0.9,en-US;q=0.8", Korean),
+            ("en;q=0.2, ko;q=0.3", Korean),
+            ("en;q=0", Korean),
+            ("EN-gb", English),
+            ("en;q=nonsense", Korean),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_LANGUAGE, accept.parse().unwrap());
+
+            assert_eq!(Language::of(&headers), language, "{accept}");
+        }
+    }
+}

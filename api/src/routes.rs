@@ -1,0 +1,93 @@
+//! How the parts of the door are put together, and run.
+
+use std::io;
+use std::sync::Arc;
+
+use eventlog::stream::Log;
+use poem::endpoint::BoxEndpoint;
+use poem::http::HeaderValue;
+use poem::http::header::HeaderName;
+use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, get};
+use poem_openapi::OpenApiService;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::docs;
+use crate::door::Door;
+use crate::health::{self, Heads};
+use crate::market::MarketApi;
+use crate::operations::{Operations, PREFIXES};
+use crate::server::Server;
+use crate::ws::MarketSocket;
+use crate::ws::broadcast::{self, Ring};
+
+pub const VIEWS_AT: HeaderName = HeaderName::from_static("x-views-at");
+
+/// Serves until `stop`; then requests in flight finish and sessions are closed in order.
+pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> io::Result<()> {
+    let app = Arc::new(app);
+    let heads = Heads {
+        ledger: app.ledger.head().await.map_err(io::Error::other)?,
+        market: app.market.head().await.map_err(io::Error::other)?,
+    };
+    let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+    let ring = Arc::new(Ring::new(app.settings.ws.ring_frames_max));
+    let (ending, broadcaster) =
+        (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&ring), heads.market));
+    let broadcaster = tasks.spawn(async move { ending.run_until_cancelled(broadcaster).await });
+    let socket =
+        MarketSocket::new(Arc::clone(&app), ring, tasks.clone(), stop.clone(), cut.clone());
+    let settings = app.settings.clone();
+    let house = house(app, heads, socket);
+    let server = Arc::new(Server { house, tasks, stop, cut, settings });
+    tokio::select! {
+        ended = server.run(listener) => ended,
+        // A house whose sockets have fallen silent is no house.
+        Err(panicked) = broadcaster => Err(io::Error::other(panicked)),
+    }
+}
+
+fn house(app: Arc<App>, heads: Heads, socket: MarketSocket) -> BoxEndpoint<'static, Response> {
+    let document = docs::document(&service(&app));
+    let operations = Arc::new(Operations::of(&document));
+    let (clock, answer_patience) = (Arc::clone(&app.clock), app.settings.answer_patience);
+    let socket = Arc::new(socket);
+
+    let mut routes = Route::new().at("/ws/market", get(Arc::clone(&socket)));
+    for prefix in PREFIXES {
+        routes = routes
+            .at(format!("{prefix}/ws/market"), get(Arc::clone(&socket)))
+            .nest(prefix, dated(service(&app), Arc::clone(&app)));
+    }
+    let routes = docs::add(routes, &document)
+        .at("/livez", get(health::livez))
+        .at("/readyz", get(health::readyz))
+        .at("/health", get(health::health))
+        .data(app)
+        .data(heads);
+    Door { routes, operations, clock, answer_patience }.boxed()
+}
+
+/// The operations. A service serves under one prefix only, so it is built for each.
+fn service(app: &Arc<App>) -> OpenApiService<MarketApi, ()> {
+    OpenApiService::new(MarketApi(Arc::clone(app)), "Entasis Engine", env!("CARGO_PKG_VERSION"))
+}
+
+/// Says on every answer how far the views had come before it was made.
+fn dated(
+    routes: impl IntoEndpoint<Endpoint: 'static>,
+    app: Arc<App>,
+) -> impl Endpoint<Output = Response> {
+    routes.around(move |routes, request: Request| {
+        let app = Arc::clone(&app);
+        async move {
+            let (ledger, market) = (app.views.applied(Log::Ledger), app.views.applied(Log::Market));
+            let mut response = routes.call(request).await?.into_response();
+            let at = HeaderValue::try_from(format!("ledger:{ledger}, market:{market}"));
+            response.headers_mut().insert(VIEWS_AT, at.expect("offsets are digits"));
+            Ok::<_, poem::Error>(response)
+        }
+    })
+}

@@ -1,0 +1,83 @@
+//! The limits of the door, each with what happens when it is reached.
+
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Connections at once. At the limit nobody is accepted until one ends: callers wait in the
+    /// kernel's queue.
+    pub connections_max: usize,
+    /// Connections that one address holds at once. One more is closed without a word.
+    pub connections_ip_max: usize,
+    /// A request's head must be in after this, else the connection is closed. It also ends a
+    /// connection that is kept alive for nothing.
+    pub head_patience: Duration,
+    /// An answer must be ready after this, body of the request included, else it is 503.
+    pub answer_patience: Duration,
+    /// What still runs so long after the stop is cut off.
+    pub stop_patience: Duration,
+    /// Origins whose pages may open a WebSocket, besides our own: `https://app.example.com`.
+    pub origins: Vec<String>,
+    pub ws: WsSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct WsSettings {
+    /// Sessions that one address holds at once. One more is 429.
+    pub connections_ip_max: usize,
+    /// Symbols that one connection listens to. One more is `WS_004`.
+    pub subscriptions_max: usize,
+    /// Messages a second from one client, and how many may come at once. One more is `WS_005`,
+    /// and the second time the connection is closed with 1008.
+    pub messages_per_second: u32,
+    pub messages_burst: u32,
+    /// Bytes of one message from a client. A larger one closes with 1009.
+    pub message_bytes_max: usize,
+    /// Bytes of frames that are on their way to the kernel. More closes with 4409.
+    pub write_bytes_max: usize,
+    /// A write that makes no way for so long closes with 4409.
+    pub write_patience: Duration,
+    /// Without a valid subscription by then, the connection closes with 4408.
+    pub subscribe_patience: Duration,
+    pub ping_every: Duration,
+    /// Without a pong for so long the client is gone.
+    pub pong_patience: Duration,
+    /// A connection this old is closed with 1001; the client connects anew.
+    pub life: Duration,
+    /// Frames that are kept for sessions that lag. A session that falls behind further goes on
+    /// with the newest price of each of its symbols.
+    pub ring_frames_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            connections_ip_max: 1_024,
+            head_patience: Duration::from_secs(8),
+            answer_patience: Duration::from_secs(10),
+            stop_patience: Duration::from_secs(10),
+            origins: Vec::new(),
+            ws: WsSettings::default(),
+        }
+    }
+}
+
+impl Default for WsSettings {
+    fn default() -> Self {
+        Self {
+            connections_ip_max: 20,
+            subscriptions_max: 1_024,
+            messages_per_second: 10,
+            messages_burst: 20,
+            message_bytes_max: 16 * 1024,
+            write_bytes_max: 1024 * 1024,
+            write_patience: Duration::from_secs(10),
+            subscribe_patience: Duration::from_secs(30),
+            ping_every: Duration::from_secs(20),
+            pong_patience: Duration::from_mins(1),
+            life: Duration::from_hours(24),
+            ring_frames_max: 65_536,
+        }
+    }
+}

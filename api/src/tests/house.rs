@@ -1,0 +1,195 @@
+//! A node to test the door of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use commands::clock::Clock;
+use commands::feed_status::{FeedBoard, FeedStatus};
+use domain::event::Event;
+use domain::instrument::Venue;
+use domain::market::event::MarketEvent;
+use domain::observation::Pace;
+use domain::tick::{Side, Tick};
+use domain::time::Timestamp;
+use eventlog::entry::{Actor, Draft, Offset};
+use eventlog::log::{EventLog, Expected, ReadLog};
+use eventlog::memory::Memory;
+use eventlog::stream::{Log, Stream};
+use projections::views::Views;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::routes;
+use crate::settings::Settings;
+
+pub(crate) const NOON: &str = "2024-03-21T09:30:01Z";
+
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn at(text: &str) -> Self {
+        let clock = Self(AtomicI64::new(0));
+        clock.set(text);
+        clock
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        let instant: Timestamp = text.parse().unwrap();
+        self.0.store(instant.micros(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) feed: Arc<FeedStatus>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    views: Arc<Views>,
+    market: Arc<Memory>,
+}
+
+/// What came back, as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A trade of id, time, price, quantity; the even ids are sold.
+pub(crate) fn tick(trade_id: u64, traded_at: &str, price: &str, quantity: &str) -> Event {
+    let traded_at = traded_at.parse().unwrap();
+    let tick = Tick {
+        trade_id,
+        price: price.parse().unwrap(),
+        quantity: quantity.parse().unwrap(),
+        taker: if trade_id.is_multiple_of(2) { Side::Sell } else { Side::Buy },
+        traded_at,
+        received_at: traded_at,
+    };
+    Event::Market(MarketEvent::TickObserved(tick))
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// A house whose one feed brings BTC-USDT and ETH-USDT from binance.
+    pub(crate) async fn with(settings: Settings) -> Self {
+        Self::around(Arc::new(Memory::new(Log::Market)), settings).await
+    }
+
+    /// A house around a log that its views do not show yet.
+    pub(crate) async fn around(market: Arc<Memory>, settings: Settings) -> Self {
+        Self::around_after(market, settings, 0).await
+    }
+
+    /// A house around a log of which its views show this many entries when it starts.
+    pub(crate) async fn around_after(
+        market: Arc<Memory>,
+        settings: Settings,
+        entries: usize,
+    ) -> Self {
+        let clock = Arc::new(TestClock::at(NOON));
+        let venue: Venue = "binance".parse().unwrap();
+        let instruments = vec!["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()];
+        let feed = Arc::new(FeedStatus::new(venue.clone(), instruments, Pace::Live));
+        let views = Arc::new(Views::new(vec![venue]));
+        views.fold(Log::Market, &market.read(Offset(0), entries).await.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let app = App {
+            views: Arc::clone(&views),
+            feeds: Arc::new(FeedBoard::new([Arc::clone(&feed)])),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ledger: Arc::new(Memory::new(Log::Ledger)),
+            market: Arc::clone(&market) as Arc<dyn ReadLog>,
+            settings,
+        };
+        let serving = tokio::spawn(routes::serve(listener, app, stop.clone()));
+        Self { address, clock, feed, stop, serving, views, market }
+    }
+
+    /// Puts events into the log and shows them to the views.
+    pub(crate) async fn record(&self, stream: &str, events: Vec<Event>) {
+        let before = self.market.head().await.unwrap();
+        append(&self.market, stream, events).await;
+        assert_eq!(self.views.applied(Log::Market), before);
+        self.fold().await;
+    }
+
+    /// Shows the views what they have not seen.
+    pub(crate) async fn fold(&self) {
+        let entries = self.market.read(self.views.applied(Log::Market), 1_000).await.unwrap();
+        self.views.fold(Log::Market, &entries);
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[]).await
+    }
+
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        self.send(request + "\r\n").await
+    }
+
+    pub(crate) async fn send(&self, request: String) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let place = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..place].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: String::from_utf8_lossy(&answer[place + 4..]).into_owned() }
+    }
+}
+
+pub(crate) async fn append(log: &Memory, stream: &str, events: Vec<Event>) {
+    let stream: Stream = stream.parse().unwrap();
+    let id = Uuid::now_v7();
+    let actor = Actor { principal: "intake".into(), role: "feed".into(), via: "intake".into() };
+    let draft = Draft {
+        stream,
+        append_id: id,
+        command_id: id,
+        recorded_at: NOON.parse().unwrap(),
+        actor,
+        correlation_id: None,
+        causation: None,
+        events,
+    };
+    log.append(draft, Expected::Any).await.unwrap();
+}

@@ -1,0 +1,79 @@
+//! The document and its page.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::tests::house::House;
+
+/// `UPDATE_GOLDEN=1 cargo test -p api` writes it anew.
+#[tokio::test]
+async fn the_document_is_the_one_that_was_reviewed() {
+    let house = House::open().await;
+    let served = house.get("/openapi.json").await;
+    let document = serde_json::to_string_pretty(&served.json()).unwrap() + "\n";
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/openapi.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &document).unwrap();
+    }
+
+    assert_eq!(std::fs::read_to_string(golden).unwrap_or_default(), document);
+}
+
+#[tokio::test]
+async fn every_operation_has_an_id_and_says_how_it_fails() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.0"));
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            assert!(operation["operationId"].is_string(), "{path}");
+            for status in ["400", "404", "405", "429", "500", "503"] {
+                let body = &operation["responses"][status]["content"]["application/problem+json"];
+                assert_eq!(body["schema"]["$ref"], "#/components/schemas/ErrorBody", "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_reference_of_the_document_leads_somewhere() {
+    fn follow(value: &Value, document: &Value) {
+        match value {
+            Value::Object(object) => {
+                if let Some(Value::String(reference)) = object.get("$ref") {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{reference}");
+                }
+                object.values().for_each(|value| follow(value, document));
+            }
+            Value::Array(values) => values.iter().for_each(|value| follow(value, document)),
+            _ => {}
+        }
+    }
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+
+    follow(&document, &document);
+}
+
+#[tokio::test]
+async fn the_page_runs_no_script_but_ours() {
+    let house = House::open().await;
+    let page = house.get("/docs").await;
+
+    assert_eq!(page.status, 200);
+    assert!(page.header("Content-Security-Policy").unwrap().contains("script-src 'self';"));
+    assert!(!page.body.contains("http://") && !page.body.contains("https://"));
+    for path in page.body.split('"').filter(|text| text.starts_with("/docs/")) {
+        let asset = house.get(path).await;
+        assert_eq!(asset.status, 200, "{path}");
+
+        let held = [("If-None-Match", asset.header("ETag").unwrap())];
+        assert_eq!(house.ask("GET", path, &held).await.status, 304, "{path}");
+    }
+    let bundle = house.get("/docs/swagger-ui-bundle.js").await;
+    assert_eq!(bundle.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(house.get("/docs/LICENSE.txt").await.status, 200);
+}

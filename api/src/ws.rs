@@ -1,0 +1,135 @@
+//! The WebSocket: who may open one, and how a request becomes a session.
+
+pub mod broadcast;
+pub mod protocol;
+pub mod session;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::http::StatusCode;
+use poem::http::header::{
+    CONNECTION, HOST, HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use poem::{Endpoint, Request, Response, Result};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::admission::Admission;
+use crate::app::App;
+use crate::problem::{Code, Language, Problem};
+use crate::server::Seat;
+use crate::ws::broadcast::Ring;
+use crate::ws::session::Session;
+
+/// The endpoint that becomes a WebSocket.
+pub struct MarketSocket {
+    app: Arc<App>,
+    ring: Arc<Ring>,
+    admission: Arc<Admission>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl MarketSocket {
+    pub fn new(
+        app: Arc<App>,
+        ring: Arc<Ring>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        let admission = Admission::new(app.settings.ws.connections_ip_max);
+        Self { app, ring, admission, tasks, stop, cut }
+    }
+}
+
+impl Endpoint for MarketSocket {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let headers = request.headers();
+        let key = handshake_key(headers)?;
+        check_origin(headers, &self.app.settings.origins)?;
+        if request.uri().query().is_some() {
+            return Err(Problem::new(Code::BadRequest, "this path has no parameters").into());
+        }
+        if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            return Err(Problem::field("Sec-WebSocket-Protocol", "no such subprotocol").into());
+        }
+        let admitted = self.admission.enter(address(&request)).ok_or_else(|| {
+            Problem::new(Code::TooManyRequests, "too many WebSockets from this address")
+        })?;
+        let accept = derive_accept_key(key.as_bytes());
+        let language = Language::of(headers);
+        let seat = request.extensions().get::<Arc<Seat>>().cloned();
+        let upgrade = request.take_upgrade()?;
+
+        let session = Session::new(
+            Arc::clone(&self.app),
+            Arc::clone(&self.ring),
+            self.stop.clone(),
+            language,
+        );
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            // The connection's places are held for as long as the session lasts.
+            let _held = (admitted, seat);
+            let serve = async {
+                match upgrade.await {
+                    Ok(stream) => session.serve(stream).await,
+                    Err(error) => debug!(%error, "the client left before the WebSocket began"),
+                }
+            };
+            cut.run_until_cancelled(serve).await;
+        });
+        Ok(Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_ACCEPT, accept)
+            .finish())
+    }
+}
+
+fn handshake_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let text = |name: HeaderName| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let asks = |name, token: &str| {
+        text(name).split(',').any(|part: &str| part.trim().eq_ignore_ascii_case(token))
+    };
+    if !asks(UPGRADE, "websocket") || !asks(CONNECTION, "upgrade") {
+        return Err(Problem::field("Upgrade", "this path speaks WebSocket only"));
+    }
+    if text(SEC_WEBSOCKET_VERSION) != "13" {
+        return Err(Problem::field("Sec-WebSocket-Version", "must be 13"));
+    }
+    match text(SEC_WEBSOCKET_KEY) {
+        "" => Err(Problem::field("Sec-WebSocket-Key", "missing")),
+        key => Ok(key.to_owned()),
+    }
+}
+
+/// Refuses pages of strangers. What sends no `Origin` is no browser, and so nobody's page.
+fn check_origin(headers: &HeaderMap, listed: &[String]) -> Result<(), Problem> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let ours = origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host) && !host.is_empty());
+    if ours || listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Forbidden, "pages of this origin may not open a WebSocket"))
+}
+
+fn address(request: &Request) -> IpAddr {
+    let remote = request.remote_addr().as_socket_addr();
+    remote.expect("every connection is over TCP").ip()
+}
