@@ -1,0 +1,183 @@
+//! What the house is to be: a file, then `ENTASIS_…` variables, then flags; checked once, here.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use config::{Config, Environment, File, FileFormat, Map};
+use feeds::spec::FeedSpec;
+use serde::{Deserialize, Deserializer};
+
+use crate::command_line::{Command, Demo, Serve};
+use crate::logs::LogUrl;
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+const DATA_DEFAULT: &str = "data";
+const DEMO_DATA_DEFAULT: &str = "data/demo";
+
+/// What the names of our variables begin with.
+const PREFIX: &str = "ENTASIS_";
+
+/// Variables that are no keys: of the test run, of the choice of the file itself, of the demo alone.
+const NOT_KEYS: [&str; 3] = ["ENTASIS_TEST_", "ENTASIS_CONFIG", "ENTASIS_SEED"];
+
+/// Everything that the house needs to know before it starts.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) listen: String,
+    pub(crate) ledger: LogUrl,
+    pub(crate) market: LogUrl,
+    /// In order of trust: the first that brings an instrument is its primary venue.
+    pub(crate) feeds: Vec<FeedSpec>,
+    pub(crate) ws: Ws,
+}
+
+/// The keys of the file. A variable has the same name in capitals, after `ENTASIS_`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    log: Option<String>,
+    market_log: Option<String>,
+    #[serde(default, deserialize_with = "words")]
+    feed: Vec<String>,
+    #[serde(default)]
+    ws: Ws,
+}
+
+/// `[ws]`: the WebSocket door. In a variable, two underlines stand for the dot: `ENTASIS_WS__ORIGINS`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Ws {
+    /// Pages of these origins may connect, besides our own: `https://app.example.com`.
+    #[serde(deserialize_with = "words")]
+    pub(crate) origins: Vec<String>,
+}
+
+/// Reads a list: in a file it is one, in a variable it has blanks between.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match Words::deserialize(deserializer)? {
+        Words::List(words) => words,
+        Words::Text(text) => text.split_whitespace().map(ToOwned::to_owned).collect(),
+    })
+}
+
+pub(crate) fn load(command: &Command) -> Result<Configuration> {
+    match command {
+        Command::Demo(demo) => demo_house(demo),
+        Command::Serve(serve) => configured(serve, variables()?),
+    }
+}
+
+/// Returns the variables that are ours.
+fn variables() -> Result<Map<String, String>> {
+    // Others may be anything, also no text.
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+        Some((name, value))
+    });
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(value) => bail!("{name} = {} is no text", value.display()),
+    })
+    .collect()
+}
+
+fn demo_house(demo: &Demo) -> Result<Configuration> {
+    let seed = demo.seed.map(|seed| format!("?seed={seed}")).unwrap_or_default();
+    checked(Keys {
+        listen: demo.listen.clone(),
+        data: Some(demo.data.clone().unwrap_or_else(|| DEMO_DATA_DEFAULT.into())),
+        log: None,
+        market_log: None,
+        feed: vec![format!("simulated{seed}")],
+        ws: Ws::default(),
+    })
+}
+
+fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configuration> {
+    let keys: Map<String, String> = variables
+        .into_iter()
+        .filter(|(name, _)| !NOT_KEYS.iter().any(|other| name.starts_with(other)))
+        .collect();
+    let mut sources = Config::builder();
+    if let Some(file) = &serve.config {
+        sources = sources.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+    }
+    let variables = Environment::with_prefix("ENTASIS")
+        .prefix_separator("_")
+        .separator("__")
+        .ignore_empty(true)
+        .source(Some(keys));
+    let mut keys: Keys = sources
+        .add_source(variables)
+        .build()
+        .context("the configuration cannot be read")?
+        .try_deserialize()
+        .context("the configuration is wrong")?;
+
+    if let Some(listen) = &serve.listen {
+        keys.listen = Some(listen.clone());
+    }
+    if let Some(data) = &serve.data {
+        keys.data = Some(data.clone());
+    }
+    if let Some(log) = &serve.log {
+        keys.log = Some(log.clone());
+    }
+    if let Some(market_log) = &serve.market_log {
+        keys.market_log = Some(market_log.clone());
+    }
+    if !serve.feed.is_empty() {
+        keys.feed.clone_from(&serve.feed);
+    }
+    checked(keys)
+}
+
+fn checked(keys: Keys) -> Result<Configuration> {
+    let data = keys.data.unwrap_or_else(|| DATA_DEFAULT.into());
+    let url = |key: &str, text: &str| {
+        LogUrl::parse(text).with_context(|| format!("{key} = {text:?} is no log"))
+    };
+    let ledger = match &keys.log {
+        Some(text) => url("log", text)?,
+        None => LogUrl::Embedded(data),
+    };
+    let market = match &keys.market_log {
+        Some(text) => url("market_log", text)?,
+        None => ledger.clone(),
+    };
+    let mut words = keys.feed;
+    if words.is_empty() {
+        words.push("simulated".to_owned());
+    }
+    let feeds = words
+        .iter()
+        .map(|word| word.parse::<FeedSpec>().with_context(|| format!("feed = {word:?}")))
+        .collect::<Result<Vec<_>>>()?;
+    let simulated = feeds.iter().filter(|feed| matches!(feed, FeedSpec::Simulated { .. }));
+    if simulated.map(|feed| format!("{feed:?}")).collect::<BTreeSet<_>>().len() > 1 {
+        bail!("feed: two simulated markets with different seeds would contradict each other");
+    }
+    for feed in &feeds {
+        let FeedSpec::Recording(recording) = feed else { continue };
+        for file in &recording.files {
+            let there = file.is_file();
+            ensure!(there, "feed: there is no file {}", file.display());
+        }
+    }
+    let listen = keys.listen.unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
+    let port = listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    ensure!(port.is_some(), "listen = {listen:?}: expected HOST:PORT, such as {LISTEN_DEFAULT}");
+    Ok(Configuration { listen, ledger, market, feeds, ws: keys.ws })
+}
+
+#[cfg(test)]
+mod tests;
