@@ -1,0 +1,185 @@
+//! The real `entasis`, started in a folder of its own, asked over HTTP, stopped or killed.
+//!
+//! ```text
+//! let folder = folder();
+//! let house = House::start(&folder, ["demo"]).await;
+//! let price = house.until("/api/v1/market/price/BTC-USDT", |answer| answer.status == 200).await;
+//! house.stop().await;                       // or kill(), or nothing: dropping it kills it
+//! let house = House::start(&folder, ["demo"]).await;          // on the same data
+//! ```
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Times after which a test fails rather than wait. Generous: the machine may be busy compiling.
+const START_MAX: Duration = Duration::from_mins(1);
+const STOP_MAX: Duration = Duration::from_secs(30);
+const UNTIL_MAX: Duration = Duration::from_mins(1);
+
+/// Pause between two looks at something that is not yet so.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What the house said on stderr; in the folder it runs in.
+const LOG: &str = "stderr.log";
+
+/// Returns a new folder for a house; it goes when the test ends.
+pub(crate) fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+/// A running `entasis`. Dropping it kills it; where a test fails, it shows what the house said.
+pub(crate) struct House {
+    child: Child,
+    /// Kept open: a house whose stdout is closed could not print any more.
+    _stdout: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+    /// `127.0.0.1:PORT`.
+    pub(crate) host: String,
+    client: reqwest::Client,
+}
+
+/// An answer with its body as JSON; `null` where it is none.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl House {
+    /// Starts `entasis` with these words, in this folder and on a free port. Returns when it listens.
+    pub(crate) async fn start<'a>(
+        folder: &TempDir,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> House {
+        let log = folder.path().join(LOG);
+        let mut child = entasis(folder, words)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(File::options().create(true).append(true).open(&log).expect("a log file"))
+            .spawn()
+            .expect("the binary that was just built starts");
+
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut stdout = BufReader::new(stdout).lines();
+        let first = timeout(START_MAX, stdout.next_line()).await;
+        let Ok(Ok(Some(line))) = &first else {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            panic!("the house did not start: {first:?}\n{said}");
+        };
+        let Some(host) = line.strip_prefix("listening on http://") else {
+            panic!("the first line on stdout is {line:?}");
+        };
+        let host = host.to_owned();
+        House { child, _stdout: stdout, log, host, client: reqwest::Client::new() }
+    }
+
+    /// Returns the answer to `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(path).await.unwrap_or_else(|error| panic!("GET {path}: {error:?}"))
+    }
+
+    /// Asks again and again until the answer is as wished, and returns that answer. Fails when it
+    /// takes too long.
+    pub(crate) async fn until(&self, path: &str, wished: impl Fn(&Answer) -> bool) -> Answer {
+        let deadline = Instant::now() + UNTIL_MAX;
+        loop {
+            let answer = self.ask(path).await;
+            if answer.as_ref().is_ok_and(&wished) {
+                return answer.expect("an answer was judged");
+            }
+            assert!(Instant::now() < deadline, "GET {path} is still {answer:?}");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn ask(&self, path: &str) -> Result<Answer, reqwest::Error> {
+        let response = self.client.get(format!("http://{}{path}", self.host)).send().await?;
+        let status = response.status().as_u16();
+        let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+        Ok(Answer { status, body })
+    }
+
+    /// Returns all that it has said on stderr: its log.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks the house to stop (SIGTERM), waits for it, and returns how it ended.
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        let id = self.child.id().expect("a child that was not waited for has an id");
+        // The shell's own `kill` is everywhere; another crate for one system call is not worth it.
+        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await;
+        assert!(kill.is_ok_and(|kill| kill.success()), "the house was gone before it was stopped");
+        timeout(STOP_MAX, self.child.wait())
+            .await
+            .expect("a house that is asked to stop, stops")
+            .expect("a child can be waited for")
+    }
+
+    /// Kills the house in the middle of whatever it does (SIGKILL).
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("a running house can be killed");
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // Waited for, so that another house can open the same folder at once.
+        if self.child.start_kill().is_ok() {
+            while matches!(self.child.try_wait(), Ok(None)) {
+                std::thread::yield_now();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("the house said:\n{}", self.said());
+        }
+    }
+}
+
+/// Runs `entasis` with words that end it by themselves, in this folder. Returns its exit code and
+/// what it said on stderr.
+pub(crate) async fn run(folder: &TempDir, words: &[&str]) -> (Option<i32>, String) {
+    let run = entasis(folder, words.iter().copied()).output();
+    let output = timeout(START_MAX, run).await.expect("words that end it").expect("a start");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Returns `entasis` with these words, ready to start in this folder, and with nothing in its
+/// environment that could configure it or its log.
+fn entasis<'a>(folder: &TempDir, words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(&*BINARY);
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("ENTASIS_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(words).current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// `entasis`, built once, in the profile of the tests. If it cannot be built, every test that needs
+/// it fails, and the first says why.
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let built = std::process::Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--package", "engine", "--bin", "entasis", "--profile", profile])
+        .args(["--message-format", "json-render-diagnostics"])
+        .output()
+        .expect("the cargo that built this test");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo names what it has built")
+});

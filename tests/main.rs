@@ -1,0 +1,38 @@
+//! What is true of the house as a whole, seen from outside. One test binary.
+//!
+//! Read in this order: `house` starts the real `entasis` and asks it, `data` knows where recorded
+//! markets are, `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests:
+//! `samples` runs the specification's own code against the house, `journeys` plays recorded days
+//! through its door, `restart` kills it and looks what it still knows, and `recordings` compares
+//! with reference answers inside the process. Last, `tidy` keeps the rules of the house.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of this crate is test code")]
+
+mod house;
+
+mod browser;
+mod data;
+mod tools;
+
+mod samples;
+
+mod journeys;
+mod restart;
+
+mod recordings;
+
+mod tidy;
+
+#[test]
+fn no_file_beside_this_one_is_forgotten() {
+    let this = include_str!("main.rs");
+    let files = std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("the folder of this file");
+
+    for file in files {
+        let path = file.expect("a folder that can be listed").path();
+        let is_module = path.extension().is_some_and(|extension| extension == "rs");
+        let module = path.file_stem().and_then(|stem| stem.to_str()).expect("plain file names");
+        if is_module && module != "main" {
+            assert!(this.contains(&format!("\nmod {module};\n")), "{module}.rs is in no build");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What `tests/run` has installed, and what a test does where it has not.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Returns the folder of the whole project.
+pub(crate) fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate stands in the project")
+}
+
+/// Returns where a tool is. `tests/run` puts each of them, in the version that it pins, into
+/// `.tools/bin`; no other place is looked at. Where it is missing the test does not run, and says
+/// so; under `ENTASIS_TEST_REQUIRE=1` that is a failure.
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
+    let path = project().join(".tools/bin").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var_os("ENTASIS_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(!required, "{} is missing: tests/run installs it", path.display());
+    not_run(&format!("{name} is missing; tests/run installs it"));
+    None
+}
+
+/// Says that a test did not run, and why. The harness hides what a test that passes prints, but not
+/// what goes to stderr by this way.
+pub(crate) fn not_run(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "not run: {test}: {why}").expect("stderr is open");
+}
