@@ -12,6 +12,10 @@ use eventlog::entry::{Draft, Hash, Version};
 use eventlog::files::Disk;
 use eventlog::log::{EventLog, Expected};
 use eventlog::stream::{Log, Stream};
+use tephra::{
+    AppendCondition, Event, EventType, Position, Query, QueryItem, SegmentConfig, SegmentSet, Tag,
+    Tags, WriteCoordinator, WriterConfig,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -46,6 +50,41 @@ pub async fn bare_entries() -> Result<f64> {
     }
     appenders.join_all().await;
     Ok(rate(APPENDERS * ENTRIES_EACH, start.elapsed()))
+}
+
+/// The embedded store `tephra`: the same bytes, and a guard that asks as much of the log as ours,
+/// that nothing of the appender's own stream came after what it knows.
+pub async fn tephra_entries() -> Result<f64> {
+    let folder = sample::folder()?;
+    let draft = sample::small_draft(&sample::stream(0), 0);
+    let bytes = Arc::new(body::seal(&draft, Version(1), Hash::default())?.body);
+    let segments = SegmentSet::open(folder.path(), SegmentConfig::new(64 << 20))?;
+    let (coordinator, handle) = WriteCoordinator::start(segments, WriterConfig::default())?;
+    let start = Instant::now();
+    let mut appenders = JoinSet::new();
+    for number in 0..APPENDERS {
+        let (handle, bytes) = (handle.clone(), bytes.clone());
+        appenders.spawn(async move {
+            let kind = EventType::new("entry").expect("a name");
+            let tags = || {
+                let tag = Tag::new(format!("stream:{number}")).expect("a tag");
+                Tags::new([tag]).expect("one tag")
+            };
+            let mut known = Position::ZERO;
+            for _ in 0..ENTRIES_EACH {
+                let event = Event::new(&kind, &tags(), &bytes).expect("an event");
+                let own = Query::item(QueryItem::with_tags(tags()));
+                let unchanged = AppendCondition::new(own).after(known);
+                let appended = handle.append_async(vec![event], Some(unchanged)).await;
+                known = appended.expect("an append").last;
+            }
+        });
+    }
+    appenders.join_all().await;
+    let rate = rate(APPENDERS * ENTRIES_EACH, start.elapsed());
+    drop(handle);
+    drop(coordinator.shutdown());
+    Ok(rate)
 }
 
 pub async fn ours_batches() -> Result<f64> {

@@ -102,6 +102,16 @@ async fn main() -> Result<()> {
     .await?
     .print();
     good &= Row::measure(
+        "the same",
+        "the embedded store tephra 0.4, guarded by its own query",
+        "entries/s",
+        1.5,
+        append::ours_entries,
+        append::tephra_entries,
+    )
+    .await?
+    .print();
+    good &= Row::measure(
         "durable tick batches of 256, 8 streams",
         "bare file: the same bytes, a write and an fdatasync for each 8 batches",
         "ticks/s",
