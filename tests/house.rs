@@ -108,6 +108,11 @@ impl House {
         Ok(Answer { status, body })
     }
 
+    /// Returns the number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("a child that was not waited for has an id")
+    }
+
     /// Returns all that it has said on stderr: its log.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -115,7 +120,7 @@ impl House {
 
     /// Asks the house to stop (SIGTERM), waits for it, and returns how it ended.
     pub(crate) async fn stop(mut self) -> ExitStatus {
-        let id = self.child.id().expect("a child that was not waited for has an id");
+        let id = self.id();
         // The shell's own `kill` is everywhere; another crate for one system call is not worth it.
         let kill = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await;
         assert!(kill.is_ok_and(|kill| kill.success()), "the house was gone before it was stopped");

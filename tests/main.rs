@@ -1,22 +1,30 @@
 //! What is true of the house as a whole, seen from outside. One test binary.
 //!
 //! Read in this order: `house` starts the real `entasis` and asks it, `data` knows where recorded
-//! markets are, `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests:
-//! `samples` runs the specification's own code against the house, `journeys` plays recorded days
-//! through its door, `restart` kills it and looks what it still knows, and `recordings` compares
-//! with reference answers inside the process. Last, `tidy` keeps the rules of the house.
+//! markets are, `exchange` is a venue that plays them over sockets, `listener` a client of ours,
+//! `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests: `samples` runs
+//! the specification's own code against the house, `journeys` plays recorded days through its door,
+//! `live` does so over real sockets and on bad days, `sockets` lets listeners come and go,
+//! `standby` kills one of two feeds, `restart`
+//! kills the house and looks what it still knows, and `recordings` compares with reference answers
+//! inside the process. Last, `tidy` keeps the rules of the house.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of this crate is test code")]
 
 mod house;
 
 mod browser;
 mod data;
+mod exchange;
+mod listener;
 mod tools;
 
 mod samples;
 
 mod journeys;
+mod live;
 mod restart;
+mod sockets;
+mod standby;
 
 mod recordings;
 

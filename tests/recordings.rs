@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use commands::clock::Clock;
 use commands::feed_status::FeedStatus;
-use commands::intake::{Intake, QUEUE_TICKS_MAX};
+use commands::intake::{BookRecording, Intake, Options, QUEUE_TICKS_MAX};
 use domain::amount::at_scale;
+use domain::book::Session;
 use domain::candle::{Candle, Interval, Source};
 use domain::instrument::{Instrument, Venue};
 use domain::market::event::MarketEvent;
@@ -18,6 +19,7 @@ use eventlog::entry::Offset;
 use eventlog::log::{EventLog, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::Log;
+use feeds::feed::{Addresses, Resume, Surroundings};
 use feeds::spec::FeedSpec;
 use projections::history::{PAGE_MAX, Query};
 use projections::projector;
@@ -132,12 +134,15 @@ fn told(tick: Tick) -> Observation {
 /// Runs one intake for each list of observations, all at once, on one log.
 async fn take_in(venue: &Venue, feeds: Vec<Vec<Observation>>) -> Arc<Memory> {
     let log = Arc::new(Memory::new(Log::Market));
+    let ledger: Arc<dyn EventLog> = Arc::new(Memory::new(Log::Ledger));
     let mut intakes = tokio::task::JoinSet::new();
-    for observations in feeds {
+    for (observations, session) in feeds.into_iter().zip(1..) {
         let status = Arc::new(FeedStatus::new(venue.clone(), vec![btc()], Pace::Recorded));
         let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
         let log: Arc<dyn EventLog> = log.clone();
-        intakes.spawn(Intake::new(log, Arc::new(Midnight), status).run(queue));
+        let options = Options { session: Session(session), books: BookRecording::All };
+        let intake = Intake::new(log, ledger.clone(), Arc::new(Midnight), status, options);
+        intakes.spawn(intake.run(queue));
         intakes.spawn(async move {
             for observation in observations {
                 sender.send(observation).await.unwrap();
@@ -242,8 +247,13 @@ async fn replay(folder: &Path, venue: &str, files: &[&str]) -> Vec<Observation> 
 async fn play(spec: &str) -> Vec<Observation> {
     let spec: FeedSpec = spec.parse().unwrap();
     let (sender, mut queue) = mpsc::channel(QUEUE_TICKS_MAX);
-    let now = Arc::new(|| Timestamp::from_micros(0));
-    let feed = tokio::spawn(feeds::feed::run(spec, now, sender, Arc::default()));
+    let surroundings = Surroundings {
+        now: Arc::new(|| Timestamp::from_micros(0)),
+        addresses: Addresses::default(),
+        resume: Resume::default(),
+        seed: 1,
+    };
+    let feed = tokio::spawn(feeds::feed::run(spec, surroundings, sender, Arc::default()));
     let mut observations = Vec::new();
     while let Some(observation) = queue.recv().await {
         observations.push(observation);
@@ -318,7 +328,7 @@ async fn ids(log: &Memory) -> Vec<u64> {
     events
         .filter_map(|event| match event {
             domain::event::Event::Market(MarketEvent::TickObserved(tick)) => Some(tick.trade_id),
-            domain::event::Event::Market(_) => None,
+            domain::event::Event::Market(_) | domain::event::Event::Candle(_) => None,
         })
         .collect()
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use commands::clock::Clock;
 use commands::feed_status::FeedBoard;
+use domain::amount::PRICE_SCALE_MIN;
 use domain::instrument::{Instrument, Venue};
-use eventlog::log::ReadLog;
-use eventlog::stream::Log;
+use domain::observation::{Link, Listing};
+use eventlog::entry::{Entry, Version};
+use eventlog::log::{LogError, ReadLog};
+use eventlog::stream::{Log, Stream};
 use projections::views::Views;
 
 use crate::settings::Settings;
@@ -36,5 +39,42 @@ impl App {
             let feed = self.feeds.iter().find(|feed| feed.instruments.contains(instrument))?;
             Some(feed.venue.clone())
         })
+    }
+
+    /// Returns the digits after the point of an instrument's prices and quantities: those of its
+    /// trades or, before the first, those of the venue's list.
+    pub fn scales(&self, venue: &Venue, instrument: &Instrument) -> (u32, u32) {
+        let traded = self.views.prices().scales(venue, instrument);
+        let listed = || {
+            let listing = self.listing(venue, instrument)?;
+            Some((listing.price_scale, listing.quantity_scale))
+        };
+        traded.or_else(listed).unwrap_or((PRICE_SCALE_MIN, 0))
+    }
+
+    /// Returns how a venue lists an instrument, where a feed has said so.
+    pub fn listing(&self, venue: &Venue, instrument: &Instrument) -> Option<Listing> {
+        let feeds = self.feeds.iter().filter(|feed| feed.venue == *venue);
+        feeds.into_iter().find_map(|feed| feed.listing(instrument))
+    }
+
+    /// Returns why a venue cannot be reached, when no feed of it has a connection.
+    pub fn unreachable(&self, venue: &Venue) -> Option<String> {
+        let mut reason = None;
+        for feed in self.feeds.iter().filter(|feed| feed.venue == *venue) {
+            match feed.link() {
+                Some(Link::Down(why)) => reason = Some(why),
+                Some(Link::Up) | None => return None,
+            }
+        }
+        reason
+    }
+
+    /// Returns the entry at a version of a stream of the market log, of which something is known.
+    pub async fn entry(&self, stream: &Stream, version: Version) -> Result<Entry, LogError> {
+        let before = Version(version.0.saturating_sub(1));
+        let entries = self.market.read_stream(stream, before, 1).await?;
+        let gone = || LogError::Unavailable(format!("version {version} of {stream} is gone"));
+        entries.into_iter().next().ok_or_else(gone)
     }
 }

@@ -1,4 +1,5 @@
-//! The document of the API, and the page that shows it without asking anybody outside.
+//! The documents of the API and of the WebSocket, and the page that shows the first without asking
+//! anybody outside.
 
 use bytes::Bytes;
 use poem::http::header::{
@@ -190,6 +191,19 @@ fn example(operation_id: &str) -> Option<Value> {
             "gaps": [],
             "next_cursor": null,
         })),
+        "market_orderbook" => Some(json!({
+            "symbol": "BTC-USDT",
+            "bids": [["65000.00", "1.234"], ["64999.00", "2.345"]],
+            "asks": [["65001.00", "1.234"], ["65002.00", "2.345"]],
+            "timestamp": "2024-03-21T09:30:00.123Z",
+            "exchange": "binance",
+            "synced": true,
+            "verified": true,
+            "age_ms": 120,
+            "stale": false,
+            "last_update_id": 50_093_239_218_u64,
+            "entry": {"stream": "market-binance.BTC-USDT", "version": 41},
+        })),
         _ => None,
     }
 }
@@ -236,7 +250,7 @@ impl Endpoint for Asset {
     }
 }
 
-/// Adds the document and its page to the routes.
+/// Adds the documents and the page to the routes.
 pub fn add(routes: Route, document: &Value) -> Route {
     let (html, script) = ("text/html; charset=utf-8", "text/javascript; charset=utf-8");
     let bundle = include_bytes!("../assets/swagger-ui-bundle.js.gz");
@@ -245,6 +259,13 @@ pub fn add(routes: Route, document: &Value) -> Route {
         .at(
             "/openapi.json",
             get(Asset::text(document.to_string(), "application/json; charset=utf-8")),
+        )
+        .at(
+            "/asyncapi.json",
+            get(Asset::text(
+                include_str!("../assets/asyncapi.json"),
+                "application/json; charset=utf-8",
+            )),
         )
         .at("/docs", get(Asset::text(include_str!("../assets/swagger-ui.html"), html)))
         .at("/docs/init.js", get(Asset::text(include_str!("../assets/swagger-ui-init.js"), script)))

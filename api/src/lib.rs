@@ -3,10 +3,9 @@
 //! Read in this order: what the door stands on (`app`, with its limits in `settings`) and how its
 //! parts are put together (`routes`), the accept loop (`server`, `admission`), what is done around
 //! every request (`door`, `operations`), how a client is told no (`problem`), and who asks (`principal`). Then the
-//! resources: `market` and `health`, with the texts of values in `scalar` and answers that are named
-//! by their hash in `entity`; the document and its page (`docs`). Last the WebSocket: the handshake
-//! (`ws`), what is sent (`ws/broadcast`), the messages (`ws/protocol`), and one client's session
-//! (`ws/session`).
+//! resources: `market`, `orderbook` and `health`, with the texts of values in `scalar` and answers that are named
+//! by their hash in `entity`; the documents and their page (`docs`). Last the WebSocket, which has a
+//! tour of its own (`ws`).
 
 pub mod app;
 pub mod settings;
@@ -26,6 +25,7 @@ pub mod principal;
 
 pub mod health;
 pub mod market;
+pub mod orderbook;
 
 pub mod entity;
 pub mod scalar;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use domain::candle::{Candle, Source};
 use domain::instrument::{Instrument, Venue};
+use domain::observation::Listing;
 use domain::tick::Side;
 use domain::time::Timestamp;
+use eventlog::entry::Version;
 use eventlog::stream::Stream;
 use poem::{Request, Result};
 use poem_openapi::param::{Header, Path, Query};
@@ -32,8 +34,8 @@ const PAGE_DEFAULT: usize = 500;
 const PERCENT_SCALE: u32 = 2;
 
 #[derive(Tags)]
-enum Tag {
-    /// Prices, candles, instruments and gaps.
+pub enum Tag {
+    /// Prices, books, candles, instruments and gaps.
     Market,
 }
 
@@ -190,6 +192,7 @@ impl App {
         let venue = self.known(instrument)?;
         let Some(quote) = self.views.quote(instrument) else {
             let detail = format!("{venue} has brought no price of {instrument} yet");
+            let detail = self.with_reason(&venue, detail);
             return Err(Problem::new(Code::VenueUnreachable, detail));
         };
         let now = self.feeds.now(&quote.venue, self.clock.as_ref());
@@ -198,17 +201,25 @@ impl App {
             Freshness::Lost => {
                 let seconds = quote.age(now) / domain::time::SECOND;
                 let detail = format!("the last price of {venue} is {seconds} seconds old");
+                let detail = self.with_reason(&venue, detail);
                 Err(Problem::new(Code::VenueUnreachable, detail))
             }
         }
     }
 
     fn exchange_body(&self, instrument: &Instrument, venue: &Venue) -> ExchangeBody {
-        let scales = self.views.prices().scales(venue, instrument);
+        let listing = self.listing(venue, instrument);
+        let listed = listing.map(|listing| (listing.price_scale, listing.quantity_scale));
+        let scales = self.views.prices().scales(venue, instrument).or(listed);
+        let status = |listing: Listing| {
+            if listing.trading { StatusBody::Trading } else { StatusBody::Halted }
+        };
         ExchangeBody {
             exchange: venue.to_string(),
             price_scale: scales.map(|(price, _)| price),
             size_scale: scales.map(|(_, quantity)| quantity),
+            status: listing.map(status),
+            size_min: listing.and_then(|listing| listing.quantity_min).map(|min| Dec(min.value())),
         }
     }
 }
@@ -264,9 +275,15 @@ enum TakerBody {
 
 /// Where the fact stands that a figure comes from.
 #[derive(Object)]
-struct EntryBody {
+pub struct EntryBody {
     stream: String,
     version: u64,
+}
+
+impl EntryBody {
+    pub fn of(stream: &Stream, version: Version) -> Self {
+        Self { stream: stream.to_string(), version: version.0 }
+    }
 }
 
 #[derive(Object)]
@@ -342,6 +359,13 @@ enum GapState {
     Unfillable,
 }
 
+#[derive(Enum)]
+#[oai(rename_all = "lowercase")]
+enum StatusBody {
+    Trading,
+    Halted,
+}
+
 #[derive(Object)]
 struct SymbolsBody {
     symbols: Vec<SymbolBody>,
@@ -357,12 +381,18 @@ struct SymbolBody {
     exchanges: Vec<ExchangeBody>,
 }
 
-/// Digits after the point of prices and sizes; none before the first trade.
+/// Digits after the point of prices and sizes, as far as they are known.
 #[derive(Object)]
 struct ExchangeBody {
     exchange: String,
     price_scale: Option<u32>,
     size_scale: Option<u32>,
+    /// Whether the venue trades it now, where the venue says so.
+    #[oai(skip_serializing_if_is_none)]
+    status: Option<StatusBody>,
+    /// The least size of an order, where the venue says so.
+    #[oai(skip_serializing_if_is_none)]
+    size_min: Option<Dec>,
 }
 
 impl PriceBody {
@@ -398,7 +428,7 @@ impl PriceBody {
             change_24h_percent: Dec::at(percent.unwrap_or_default(), PERCENT_SCALE),
             window: "24h_rolling".to_owned(),
             resolution: "1m".to_owned(),
-            entry: EntryBody { stream: stream.to_string(), version: quote.version.0 },
+            entry: EntryBody::of(&stream, quote.version),
         }
     }
 }

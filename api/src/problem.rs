@@ -34,6 +34,7 @@ pub enum Code {
     ModelNotLoaded,
     PredictionFailed,
     LogUnreachable,
+    WsNotAuthenticated,
     WsNotJson,
     WsUnknown,
     WsBadParameter,
@@ -76,6 +77,7 @@ impl Code {
             Self::ModelNotLoaded => ("AI_001", 503, "모델 로딩 실패", "model loading failed"),
             Self::PredictionFailed => ("AI_002", 500, "예측 실패", "prediction failed"),
             Self::LogUnreachable => ("SYS_001", 503, "저장소 연결 실패", "log unavailable"),
+            Self::WsNotAuthenticated => ("AUTH_001", 401, "인증되지 않음", "not authenticated"),
             Self::WsNotJson => ("WS_001", 400, "JSON 형식이 아님", "not JSON"),
             Self::WsUnknown => {
                 ("WS_002", 400, "알 수 없는 동작 또는 채널", "unknown action or channel")

@@ -19,9 +19,11 @@ use crate::door::Door;
 use crate::health::{self, Heads};
 use crate::market::MarketApi;
 use crate::operations::{Operations, PREFIXES};
+use crate::orderbook::OrderbookApi;
 use crate::server::Server;
 use crate::ws::MarketSocket;
-use crate::ws::broadcast::{self, Ring};
+use crate::ws::broadcast;
+use crate::ws::hub::Hub;
 
 pub const VIEWS_AT: HeaderName = HeaderName::from_static("x-views-at");
 
@@ -33,12 +35,11 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         market: app.market.head().await.map_err(io::Error::other)?,
     };
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
-    let ring = Arc::new(Ring::new(app.settings.ws.ring_frames_max));
+    let hub = Arc::new(Hub::new(&app.settings.ws));
     let (ending, broadcaster) =
-        (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&ring), heads.market));
+        (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&hub), heads.market));
     let broadcaster = tasks.spawn(async move { ending.run_until_cancelled(broadcaster).await });
-    let socket =
-        MarketSocket::new(Arc::clone(&app), ring, tasks.clone(), stop.clone(), cut.clone());
+    let socket = MarketSocket::new(Arc::clone(&app), hub, tasks.clone(), stop.clone(), cut.clone());
     let settings = app.settings.clone();
     let house = house(app, heads, socket);
     let server = Arc::new(Server { house, tasks, stop, cut, settings });
@@ -71,8 +72,9 @@ fn house(app: Arc<App>, heads: Heads, socket: MarketSocket) -> BoxEndpoint<'stat
 }
 
 /// The operations. A service serves under one prefix only, so it is built for each.
-fn service(app: &Arc<App>) -> OpenApiService<MarketApi, ()> {
-    OpenApiService::new(MarketApi(Arc::clone(app)), "Entasis Engine", env!("CARGO_PKG_VERSION"))
+fn service(app: &Arc<App>) -> OpenApiService<(MarketApi, OrderbookApi), ()> {
+    let apis = (MarketApi(Arc::clone(app)), OrderbookApi(Arc::clone(app)));
+    OpenApiService::new(apis, "Entasis Engine", env!("CARGO_PKG_VERSION"))
 }
 
 /// Says on every answer how far the views had come before it was made.

@@ -25,7 +25,7 @@ pub struct Settings {
 pub struct WsSettings {
     /// Sessions that one address holds at once. One more is 429.
     pub connections_ip_max: usize,
-    /// Symbols that one connection listens to. One more is `WS_004`.
+    /// What one connection listens to, each symbol on each channel. One more is `WS_004`.
     pub subscriptions_max: usize,
     /// Messages a second from one client, and how many may come at once. One more is `WS_005`,
     /// and the second time the connection is closed with 1008.
@@ -33,20 +33,38 @@ pub struct WsSettings {
     pub messages_burst: u32,
     /// Bytes of one message from a client. A larger one closes with 1009.
     pub message_bytes_max: usize,
-    /// Bytes of frames that are on their way to the kernel. More closes with 4409.
+    /// Bytes of frames that are gathered for one write; the rest waits in the rings.
     pub write_bytes_max: usize,
     /// A write that makes no way for so long closes with 4409.
     pub write_patience: Duration,
+    /// A close may take so long: to get the last frames out, and then for the client to hang up.
+    /// After it the connection is cut.
+    pub close_patience: Duration,
     /// Without a valid subscription by then, the connection closes with 4408.
     pub subscribe_patience: Duration,
     pub ping_every: Duration,
+    /// How often an extended connection is told that we are still there.
+    pub heartbeat_every: Duration,
     /// Without a pong for so long the client is gone.
     pub pong_patience: Duration,
     /// A connection this old is closed with 1001; the client connects anew.
     pub life: Duration,
-    /// Frames that are kept for sessions that lag. A session that falls behind further goes on
-    /// with the newest price of each of its symbols.
+    /// An extended connection is told so long before.
+    pub closing_ahead: Duration,
+    /// Those who are told to come back do so spread over this time.
+    pub reconnect_spread: Duration,
+    /// Sets the spread of this node apart from that of others: drawn at its start.
+    pub lot: u64,
+    /// Between two books of a plain connection there is at least this.
+    pub plain_book_every: Duration,
+    /// Topics that are told at once: channel, instrument, and depth or interval. One more is
+    /// `WS_004`. Together with `ring_bytes_max` it bounds what rings can take.
+    pub topics_max: usize,
+    /// What is kept of each topic for sessions that lag or come back: whichever is reached first.
+    /// A session that falls behind further goes on with the newest, and is told of the gap.
     pub ring_frames_max: usize,
+    pub ring_bytes_max: usize,
+    pub ring_age_max: Duration,
 }
 
 impl Default for Settings {
@@ -73,11 +91,20 @@ impl Default for WsSettings {
             message_bytes_max: 16 * 1024,
             write_bytes_max: 1024 * 1024,
             write_patience: Duration::from_secs(10),
+            close_patience: Duration::from_secs(1),
             subscribe_patience: Duration::from_secs(30),
             ping_every: Duration::from_secs(20),
+            heartbeat_every: Duration::from_secs(15),
             pong_patience: Duration::from_mins(1),
             life: Duration::from_hours(24),
-            ring_frames_max: 65_536,
+            closing_ahead: Duration::from_mins(1),
+            reconnect_spread: Duration::from_secs(10),
+            lot: 0,
+            plain_book_every: Duration::from_millis(100),
+            ring_frames_max: 4_096,
+            topics_max: 512,
+            ring_bytes_max: 4 * 1024 * 1024,
+            ring_age_max: Duration::from_mins(1),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! The door from outside: a real port, logs in memory, and a clock that the test moves.
 
+mod asyncapi;
+mod bars;
+mod client;
 mod door;
+mod extended;
 mod house;
 mod market;
+mod orderbook;
 mod page;
 mod server;
 mod socket;

@@ -1,7 +1,36 @@
 //! The WebSocket: who may open one, and how a request becomes a session.
+//!
+//! Read in this order: what clients ask for (`ws/protocol`); what they can listen to: a topic with
+//! its ring (`ws/topic`) of frames (`ws/frames`), each of which has a place in the log
+//! (`ws/sequence`; of a book it holds the `ws/best` levels), and how its listeners are woken (`ws/bell`). All topics meet in `ws/hub`, where
+//! the one reader of the log tells them (`ws/broadcast`) of `ws/trades`, the `ws/book` and candles
+//! (`ws/bars`). On the other side stands a session: what it is due of one topic
+//! (`ws/subscription`, or from the log itself `ws/resume`), what it says itself (`ws/answers`), how
+//! both go out (`ws/outbox`), its deadlines (`ws/pace`), its answers (`ws/dialogue`), and the loop
+//! around all of it (`ws/session`).
 
-pub mod broadcast;
 pub mod protocol;
+
+pub mod bell;
+pub mod best;
+pub mod frames;
+pub mod sequence;
+pub mod topic;
+
+pub mod hub;
+
+pub mod bars;
+pub mod book;
+pub mod broadcast;
+pub mod trades;
+
+pub mod answers;
+pub mod outbox;
+pub mod pace;
+pub mod resume;
+pub mod subscription;
+
+pub mod dialogue;
 pub mod session;
 
 use std::net::IpAddr;
@@ -22,13 +51,17 @@ use crate::admission::Admission;
 use crate::app::App;
 use crate::problem::{Code, Language, Problem};
 use crate::server::Seat;
-use crate::ws::broadcast::Ring;
+use crate::ws::hub::Hub;
+use crate::ws::protocol::Mode;
 use crate::ws::session::Session;
+
+/// The subprotocol of extended connections.
+const EXTENDED: &str = "entasis.v1";
 
 /// The endpoint that becomes a WebSocket.
 pub struct MarketSocket {
     app: Arc<App>,
-    ring: Arc<Ring>,
+    hub: Arc<Hub>,
     admission: Arc<Admission>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -38,13 +71,13 @@ pub struct MarketSocket {
 impl MarketSocket {
     pub fn new(
         app: Arc<App>,
-        ring: Arc<Ring>,
+        hub: Arc<Hub>,
         tasks: TaskTracker,
         stop: CancellationToken,
         cut: CancellationToken,
     ) -> Self {
         let admission = Admission::new(app.settings.ws.connections_ip_max);
-        Self { app, ring, admission, tasks, stop, cut }
+        Self { app, hub, admission, tasks, stop, cut }
     }
 }
 
@@ -55,12 +88,9 @@ impl Endpoint for MarketSocket {
         let headers = request.headers();
         let key = handshake_key(headers)?;
         check_origin(headers, &self.app.settings.origins)?;
-        if request.uri().query().is_some() {
-            return Err(Problem::new(Code::BadRequest, "this path has no parameters").into());
-        }
-        if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(Problem::field("Sec-WebSocket-Protocol", "no such subprotocol").into());
-        }
+        let by_query = is_extended(request.uri().query())?;
+        let by_protocol = speaks_extended(headers)?;
+        let mode = if by_query || by_protocol { Mode::Extended } else { Mode::Plain };
         let admitted = self.admission.enter(address(&request)).ok_or_else(|| {
             Problem::new(Code::TooManyRequests, "too many WebSockets from this address")
         })?;
@@ -71,9 +101,9 @@ impl Endpoint for MarketSocket {
 
         let session = Session::new(
             Arc::clone(&self.app),
-            Arc::clone(&self.ring),
+            Arc::clone(&self.hub),
             self.stop.clone(),
-            language,
+            (mode, language),
         );
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
@@ -87,13 +117,41 @@ impl Endpoint for MarketSocket {
             };
             cut.run_until_cancelled(serve).await;
         });
-        Ok(Response::builder()
+        let mut response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_ACCEPT, accept)
-            .finish())
+            .header(SEC_WEBSOCKET_ACCEPT, accept);
+        if by_protocol {
+            response = response.header(SEC_WEBSOCKET_PROTOCOL, EXTENDED);
+        }
+        Ok(response.finish())
     }
+}
+
+/// Whether the query asks for an extended connection, for clients that cannot name a subprotocol.
+fn is_extended(query: Option<&str>) -> Result<bool, Problem> {
+    match query {
+        None => Ok(false),
+        Some("v=1") => Ok(true),
+        Some(query) => {
+            let name = query.split(['=', '&']).next().unwrap_or_default();
+            Err(Problem::field(name, "this path has one parameter: v=1"))
+        }
+    }
+}
+
+/// Whether the client offers our subprotocol. One who offers only others would be disappointed.
+fn speaks_extended(headers: &HeaderMap) -> Result<bool, Problem> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let offers = values.iter().filter_map(|value| value.to_str().ok());
+    if offers.flat_map(|offers| offers.split(',')).any(|offer| offer.trim() == EXTENDED) {
+        return Ok(true);
+    }
+    if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Err(Problem::field("Sec-WebSocket-Protocol", "only entasis.v1 is spoken here"));
+    }
+    Ok(false)
 }
 
 fn handshake_key(headers: &HeaderMap) -> Result<String, Problem> {

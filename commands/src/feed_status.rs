@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::instrument::{Instrument, Venue};
-use domain::observation::Pace;
+use domain::observation::{Link, Listing, Pace};
 use domain::time::Timestamp;
 
 use crate::clock::Clock;
+
+/// Listings that are kept of a feed. What is listed beyond it is served at the scales of its trades.
+const LISTINGS_MAX: usize = 4_096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedState {
@@ -26,6 +29,9 @@ pub struct FeedStatus {
     pub instruments: Vec<Instrument>,
     pub pace: Pace,
     state: Mutex<FeedState>,
+    /// Whether the venue can be reached; `None` before it was tried.
+    link: Mutex<Option<Link>>,
+    listings: Mutex<BTreeMap<Instrument, Listing>>,
     /// Receive time of what was heard last, in microseconds; it was recorded before this moved.
     heard_at: AtomicI64,
     recorded: AtomicU64,
@@ -40,6 +46,8 @@ impl FeedStatus {
             instruments,
             pace,
             state: Mutex::new(FeedState::Running),
+            link: Mutex::default(),
+            listings: Mutex::default(),
             heard_at: AtomicI64::new(i64::MIN),
             recorded: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
@@ -53,6 +61,17 @@ impl FeedStatus {
 
     pub fn set_state(&self, state: FeedState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Returns whether the venue can be reached, and if not, why; `None` where nobody has said so,
+    /// as in a recording.
+    pub fn link(&self) -> Option<Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns how the venue lists an instrument, once it has said so.
+    pub fn listing(&self, instrument: &Instrument) -> Option<Listing> {
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner).get(instrument).copied()
     }
 
     /// Returns the receive time of what was heard last; `None` before anything was.
@@ -76,6 +95,17 @@ impl FeedStatus {
     /// Trades that claim to come from the future.
     pub fn set_aside(&self) -> u64 {
         self.set_aside.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_link(&self, link: Link) {
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    }
+
+    pub(crate) fn list(&self, instrument: Instrument, listing: Listing) {
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        if listings.len() < LISTINGS_MAX || listings.contains_key(&instrument) {
+            listings.insert(instrument, listing);
+        }
     }
 
     pub(crate) fn hear(&self, received_at: Timestamp) {

@@ -1,33 +1,42 @@
-//! Ticks become events: batched, judged by the rule of their market, and recorded once.
+//! What a feed hears becomes events: batched, judged by the rule of its market, and recorded once.
 //!
 //! One intake serves one feed. It waits for the log, and its feed waits for it: nothing is dropped
 //! in silence. Any number of intakes may serve the same venue, on this node and on others, because
 //! every append states the version it rests on.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::candle::CLOSE_PATIENCE;
-use domain::decider::Decider;
+use domain::book::Session;
+use domain::candle::{Candle, Interval};
 use domain::event::Event;
 use domain::instrument::Instrument;
+use domain::market::book::{BookStep, BookTold};
 use domain::market::event::MarketEvent;
-use domain::market::{Market, MarketCommand};
 use domain::median::Median;
 use domain::observation::{Heard, Observation};
-use domain::tick::Tick;
 use domain::time::{MINUTE, SECOND, Timestamp};
-use eventlog::entry::{Actor, Draft, ENTRY_EVENTS_MAX, Entry, Version};
-use eventlog::log::{Appended, EventLog, Expected, LogError};
+use eventlog::entry::{Actor, ENTRY_EVENTS_MAX};
+use eventlog::log::{EventLog, Expected, LogError};
 use eventlog::stream::Stream;
 use futures_util::future;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
+use self::recorder::Recorder;
+use self::slice::{Part, Slice};
 use crate::clock::Clock;
 use crate::feed_status::FeedStatus;
+use crate::pen::{Pen, name};
+
+mod slice;
+
+mod own_book;
+
+mod recorder;
+
+mod native;
 
 /// Observations that wait for the intake. When it is full, the feed waits: nothing is dropped.
 pub const QUEUE_TICKS_MAX: usize = 4_096;
@@ -38,17 +47,6 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Observations that are taken from the queue before the log is asked.
 const ROUND_MAX: usize = 2_048;
 
-/// Conflicts in a row after which the intake says that something is wrong. It goes on all the same.
-const CONFLICTS_MAX: u32 = 16;
-
-/// Waits between attempts while the log cannot be reached or is full.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// Venue time over which ticks of several instruments go in side by side; a candle closes later.
-const SLICE_MAX: i64 = SECOND;
-const _: () = assert!(SLICE_MAX < CLOSE_PATIENCE);
-
 /// A message stamped further ahead of the corrected clock than this is set aside.
 const FUTURE_MAX: i64 = 60 * SECOND;
 
@@ -56,21 +54,55 @@ const FUTURE_MAX: i64 = 60 * SECOND;
 const SKEW_SAMPLES: usize = 1_000;
 const SKEW_SAMPLES_MIN: usize = 8;
 
-/// Entries that are read at once when another writer was first.
-const CATCH_UP_ENTRIES: usize = 64;
+/// What of the books is recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BookRecording {
+    /// Every change as it comes.
+    #[default]
+    All,
+    /// A snapshot a second.
+    Sampled,
+    /// Nothing.
+    Off,
+}
 
-/// Names of feed entries are made in this namespace.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_2f5e_3a54_5f0c_9c1e_7d3f_5a61_8e20);
-const COMMANDS: Uuid = Uuid::from_u128(0x2c9d_5d0e_8b1f_5a7e_8f43_1f0a_b9d4_63c7);
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("books are recorded as one of: all, sampled, off")]
+pub struct NotABookRecording;
+
+impl FromStr for BookRecording {
+    type Err = NotABookRecording;
+
+    fn from_str(text: &str) -> Result<Self, NotABookRecording> {
+        match text {
+            "all" => Ok(Self::All),
+            "sampled" => Ok(Self::Sampled),
+            "off" => Ok(Self::Off),
+            _ => Err(NotABookRecording),
+        }
+    }
+}
+
+/// How an intake is set.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// This run of this feed: another one for each start of it.
+    pub session: Session,
+    pub books: BookRecording,
+}
 
 /// Takes what one feed hears and records it.
 pub struct Intake {
-    log: Arc<dyn EventLog>,
+    market: Arc<dyn EventLog>,
+    ledger: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     status: Arc<FeedStatus>,
+    options: Options,
     actor: Actor,
     markets: BTreeMap<Instrument, Recorder>,
     skew: Skew,
+    /// The last message with a time of the venue's that was believed, and when it came.
+    dated: Option<(Timestamp, Timestamp)>,
     /// The greatest time that the venue has told.
     venue_clock: Timestamp,
     /// When something from this venue was last recorded.
@@ -78,19 +110,35 @@ pub struct Intake {
 }
 
 impl Intake {
-    pub fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, status: Arc<FeedStatus>) -> Self {
+    pub fn new(
+        market: Arc<dyn EventLog>,
+        ledger: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        status: Arc<FeedStatus>,
+        options: Options,
+    ) -> Self {
         let actor = Actor {
             principal: status.venue.to_string(),
             role: "feed".to_owned(),
             via: "intake".to_owned(),
         };
-        let (markets, skew) = (BTreeMap::new(), Skew::default());
-        let venue_clock = Timestamp::MIN;
-        Self { log, clock, status, actor, markets, skew, venue_clock, recorded_at: None }
+        Self {
+            market,
+            ledger,
+            clock,
+            status,
+            options,
+            actor,
+            markets: BTreeMap::new(),
+            skew: Skew::default(),
+            dated: None,
+            venue_clock: Timestamp::MIN,
+            recorded_at: None,
+        }
     }
 
-    /// Records what comes out of the queue until it is closed and empty. Ends early only when the
-    /// log is damaged.
+    /// Records what comes out of the queue until it is closed and empty. Ends early only when a log
+    /// is damaged.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Observation>) -> Result<(), LogError> {
         let mut round = Vec::with_capacity(ROUND_MAX);
         while self.gather(&mut queue, &mut round).await {
@@ -125,20 +173,51 @@ impl Intake {
             return Ok(());
         };
         let (mut slice, mut sign_of_life) = (Slice::default(), None);
-        for observation in round.drain(..) {
-            let received_at = observation.received_at;
-            let Some(venue_time) = self.believed_time(&observation) else { continue };
-            match observation.heard {
+        for Observation { received_at, venue_time, heard } in round.drain(..) {
+            match heard {
                 Heard::Tick(instrument, tick) => {
-                    if slice.is_closed_to(&instrument, &tick) {
+                    let stamp = Some(tick.traded_at);
+                    if self.believe(received_at, venue_time, stamp).is_err() {
+                        continue;
+                    }
+                    if slice.is_closed_to_tick(&instrument, &tick) {
                         self.record(std::mem::take(&mut slice)).await?;
                     }
-                    slice.push(instrument, tick, received_at);
+                    slice.push_tick(instrument, tick, received_at);
                 }
-                // Books are heard, and say that the venue lives.
-                Heard::Top(..) | Heard::Snapshot(..) | Heard::Diff(..) | Heard::Beat => {
-                    sign_of_life = Some((venue_time, received_at));
+                Heard::Top(..) | Heard::Beat => {
+                    if let Ok(stamp) = self.believe(received_at, venue_time, venue_time) {
+                        sign_of_life = Some((stamp, received_at));
+                    }
                 }
+                Heard::Snapshot(instrument, snapshot) => {
+                    let stamp = self.believe(received_at, venue_time, venue_time);
+                    sign_of_life = stamp.ok().map(|stamp| (stamp, received_at)).or(sign_of_life);
+                    let told = BookTold::Snapshot(snapshot);
+                    self.step(&mut slice, instrument, received_at, stamp, told).await?;
+                }
+                Heard::Diff(instrument, diff) => {
+                    let stamp = self.believe(received_at, venue_time, venue_time);
+                    sign_of_life = stamp.ok().map(|stamp| (stamp, received_at)).or(sign_of_life);
+                    let told = BookTold::Diff(diff);
+                    self.step(&mut slice, instrument, received_at, stamp, told).await?;
+                }
+                // These are words of the feed: the venue's clock is not moved by them.
+                Heard::BookLost(instrument, reason) => {
+                    let stamp = Ok(self.arrival(received_at));
+                    let told = BookTold::Lost(reason);
+                    self.step(&mut slice, instrument, received_at, stamp, told).await?;
+                }
+                Heard::TradesGone(instrument, first_id, last_id) => {
+                    // What came before may be what shows that they are missing.
+                    self.record(std::mem::take(&mut slice)).await?;
+                    self.give_up(instrument, first_id, last_id).await?;
+                }
+                Heard::Candles(instrument, interval, candles) => {
+                    self.import(received_at, instrument, interval, &candles).await?;
+                }
+                Heard::Listed(instrument, listing) => self.status.list(instrument, listing),
+                Heard::Link(link) => self.status.set_link(link),
             }
         }
         self.record(slice).await?;
@@ -151,64 +230,136 @@ impl Intake {
     }
 
     /// Returns the venue's time of a message, and moves the venue's clock on. A message from the
-    /// future is set aside, whatever it says: one would close every candle for good.
-    fn believed_time(&mut self, observation: &Observation) -> Option<Timestamp> {
-        let Observation { received_at, venue_time, heard } = observation;
-        let skew = self.skew.get();
+    /// future moves nothing, whatever it says: one would close every candle for good. The error is
+    /// the time that its arrival tells.
+    fn believe(
+        &mut self,
+        received_at: Timestamp,
+        venue_time: Option<Timestamp>,
+        stamp: Option<Timestamp>,
+    ) -> Result<Timestamp, Timestamp> {
+        let (arrived, guess) = (received_at.plus(self.skew.get()), self.arrival(received_at));
+        let founded = self.skew.is_believed() || self.dated.is_some();
         if let Some(venue_time) = venue_time {
-            self.skew.push(venue_time.since(*received_at));
+            self.skew.push(venue_time.since(received_at));
         }
-        let stamp = match heard {
-            Heard::Tick(_, tick) => tick.traded_at,
-            _ => venue_time.unwrap_or(received_at.plus(skew)),
+        let Some(stamp) = stamp else {
+            if founded {
+                self.venue_clock = self.venue_clock.max(guess);
+            }
+            return Ok(guess);
         };
-        if stamp.plus(-skew).since(*received_at) > FUTURE_MAX {
+        if stamp.since(arrived) > FUTURE_MAX {
             self.status.count_set_aside();
-            return None;
+            return Err(guess);
+        }
+        // A trade that was fetched late came without a time of now.
+        if venue_time.is_some() {
+            self.dated = Some((stamp, received_at));
         }
         self.venue_clock = self.venue_clock.max(stamp);
-        Some(stamp)
+        Ok(stamp)
     }
 
-    /// Records each instrument's ticks, all instruments at once, so that one fsync serves them all.
-    async fn record(&mut self, slice: Slice) -> Result<(), LogError> {
-        let Slice { mut ticks, received_at, .. } = slice;
-        for instrument in ticks.keys() {
-            if !self.markets.contains_key(instrument) {
-                let venue = self.status.venue.clone();
-                let stream = Stream::Market { venue, instrument: instrument.clone() };
-                self.markets.insert(instrument.clone(), Recorder::new(stream));
-            }
+    /// Returns the venue's time of an arrival. Our clock may be far from the venue's: before their
+    /// distance is believed, the last dated message and what has passed since are the better guess.
+    fn arrival(&self, received_at: Timestamp) -> Timestamp {
+        match self.dated {
+            Some((stamp, then)) if !self.skew.is_believed() => stamp.plus(received_at.since(then)),
+            _ => received_at.plus(self.skew.get()),
         }
-        let pen = Pen { log: self.log.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
-        let status = &self.status;
+    }
+
+    /// Adds to a slice what is told of a book. A stamp from the future is set aside, not what it
+    /// stands on: without it, all that follows would not continue the book.
+    async fn step(
+        &mut self,
+        slice: &mut Slice,
+        instrument: Instrument,
+        received_at: Timestamp,
+        stamp: Result<Timestamp, Timestamp>,
+        told: BookTold,
+    ) -> Result<(), LogError> {
+        if self.options.books == BookRecording::Off {
+            return Ok(());
+        }
+        let (Ok(venue_time) | Err(venue_time)) = stamp;
+        let step = BookStep { venue_time, received_at, told };
+        if slice.is_closed_to_step(&step) {
+            self.record(std::mem::take(slice)).await?;
+        }
+        slice.push_step(instrument, step);
+        Ok(())
+    }
+
+    /// Records each instrument's ticks and then its book, all instruments at once, so that one
+    /// fsync serves them all.
+    async fn record(&mut self, slice: Slice) -> Result<(), LogError> {
+        let Slice { mut parts, received_at, .. } = slice;
+        for instrument in parts.keys() {
+            self.recorder(instrument);
+        }
+        let pen = Pen { log: self.market.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
+        let (status, options) = (&self.status, self.options);
         let recorders = self.markets.iter_mut().filter_map(|(instrument, recorder)| {
-            let ticks = ticks.remove(instrument)?;
+            let Part { ticks, steps } = parts.remove(instrument)?;
             Some(async move {
                 let told = ticks.len() as u64;
                 let recorded = recorder.record(&pen, &ticks).await?;
                 status.count(recorded, told - recorded);
-                Ok::<(), LogError>(())
+                recorder.follow(&pen, steps, options).await
             })
         });
-        future::try_join_all(recorders).await?;
-        self.recorded_at = received_at.or(self.recorded_at);
+        let books = future::try_join_all(recorders).await?;
+        self.recorded_at =
+            books.into_iter().flatten().chain(received_at).max().or(self.recorded_at);
         Ok(())
+    }
+
+    fn recorder(&mut self, instrument: &Instrument) -> &mut Recorder {
+        let venue = &self.status.venue;
+        self.markets.entry(instrument.clone()).or_insert_with(|| {
+            Recorder::new(Stream::Market { venue: venue.clone(), instrument: instrument.clone() })
+        })
+    }
+
+    async fn give_up(
+        &mut self,
+        instrument: Instrument,
+        first_id: u64,
+        last_id: u64,
+    ) -> Result<(), LogError> {
+        let (market, clock, actor) = (self.market.clone(), self.clock.clone(), self.actor.clone());
+        let pen = Pen { log: market.as_ref(), clock: clock.as_ref(), actor: &actor };
+        self.recorder(&instrument).give_up(&pen, first_id, last_id).await
+    }
+
+    async fn import(
+        &self,
+        received_at: Timestamp,
+        instrument: Instrument,
+        interval: Interval,
+        candles: &[Candle],
+    ) -> Result<(), LogError> {
+        let pen = Pen { log: self.ledger.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
+        let stream = Stream::Candles { venue: self.status.venue.clone(), instrument };
+        let until = received_at.plus(self.skew.get()).plus(FUTURE_MAX);
+        native::import(&pen, &stream, interval, candles, until).await
     }
 
     /// Asks every market that misses something. A hole becomes a gap by the venue's clock, also
     /// while its instrument rests.
     async fn notice_gaps(&mut self) -> Result<(), LogError> {
-        let pen = Pen { log: self.log.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
+        let pen = Pen { log: self.market.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
         let venue_time = self.venue_clock;
-        let recorders = self.markets.values_mut().filter(|recorder| recorder.market.has_gaps());
+        let recorders = self.markets.values_mut().filter(|recorder| recorder.has_gaps());
         let notice = recorders.map(|recorder| recorder.notice_gaps(&pen, venue_time));
         future::try_join_all(notice).await?;
         Ok(())
     }
 
     /// Records that the venue lives, once a minute at most and only while nothing else came: so
-    /// that silent minutes close.
+    /// that silent minutes close. What is recorded of a book says so too.
     async fn pulse(
         &mut self,
         venue_time: Timestamp,
@@ -223,258 +374,12 @@ impl Intake {
         // Two intakes of a venue name the same minute alike, so it is recorded once.
         let minute = venue_time.floor(MINUTE).micros().to_le_bytes();
         let name = name(&stream, "pulse", &minute);
-        let event = MarketEvent::PulseObserved { venue_time, received_at };
-        let pen = Pen { log: self.log.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
+        let event = Event::Market(MarketEvent::PulseObserved { venue_time, received_at });
+        let pen = Pen { log: self.market.as_ref(), clock: self.clock.as_ref(), actor: &self.actor };
         pen.put(&stream, &name, vec![event], Expected::Any).await?;
         self.recorded_at = Some(received_at);
         Ok(())
     }
-}
-
-/// Ticks that go in together. Those of one instrument may span any time; those of several span
-/// less than it takes to close a candle, or one entry would close what the next still adds to.
-#[derive(Default)]
-struct Slice {
-    ticks: BTreeMap<Instrument, Vec<Tick>>,
-    /// The earliest trade.
-    from: Option<Timestamp>,
-    /// When the last one came.
-    received_at: Option<Timestamp>,
-}
-
-impl Slice {
-    fn is_closed_to(&self, instrument: &Instrument, tick: &Tick) -> bool {
-        let of_several = self.ticks.len() > 1 || !self.ticks.contains_key(instrument);
-        of_several && self.from.is_some_and(|from| tick.traded_at.since(from) >= SLICE_MAX)
-    }
-
-    fn push(&mut self, instrument: Instrument, tick: Tick, received_at: Timestamp) {
-        self.from = Some(self.from.map_or(tick.traded_at, |from| from.min(tick.traded_at)));
-        self.received_at = Some(received_at);
-        self.ticks.entry(instrument).or_default().push(tick);
-    }
-}
-
-/// What it takes to write an entry.
-#[derive(Clone, Copy)]
-struct Pen<'a> {
-    log: &'a dyn EventLog,
-    clock: &'a dyn Clock,
-    actor: &'a Actor,
-}
-
-impl Pen<'_> {
-    /// Appends, and waits for as long as the log cannot take it. `None` is a conflict; `repeated`
-    /// says that somebody else had put in the same.
-    async fn put(
-        &self,
-        stream: &Stream,
-        name: &[u8],
-        events: Vec<MarketEvent>,
-        expected: Expected,
-    ) -> Result<Option<Appended>, LogError> {
-        let (mut patience, mut unknown) = (Patience::default(), false);
-        let draft = Draft {
-            stream: stream.clone(),
-            append_id: Uuid::new_v5(&NAMESPACE, name),
-            command_id: Uuid::new_v5(&COMMANDS, name),
-            recorded_at: self.clock.now(),
-            actor: self.actor.clone(),
-            correlation_id: None,
-            causation: None,
-            events: events.into_iter().map(Event::Market).collect(),
-        };
-        loop {
-            match self.log.append(draft.clone(), expected).await {
-                Ok(appended) => {
-                    // What is found after an attempt of unknown outcome is that attempt.
-                    let repeated = appended.repeated && !unknown;
-                    return Ok(Some(Appended { repeated, ..appended }));
-                }
-                Err(LogError::Conflict { .. }) => return Ok(None),
-                Err(error) => {
-                    unknown |= error == LogError::OutcomeUnknown;
-                    patience.wait_out(stream, error).await?;
-                }
-            }
-        }
-    }
-
-    /// Reads on in a stream, and waits for as long as the log cannot be reached.
-    async fn read_on(&self, stream: &Stream, after: Version) -> Result<Vec<Entry>, LogError> {
-        let mut patience = Patience::default();
-        loop {
-            match self.log.read_stream(stream, after, CATCH_UP_ENTRIES).await {
-                Ok(entries) => return Ok(entries),
-                Err(error) => patience.wait_out(stream, error).await?,
-            }
-        }
-    }
-}
-
-/// How long to wait for the log next time.
-struct Patience(Duration);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(RETRY_MIN)
-    }
-}
-
-impl Patience {
-    /// Waits, longer each time, for what may pass; gives back what will not.
-    async fn wait_out(&mut self, stream: &Stream, error: LogError) -> Result<(), LogError> {
-        match error {
-            LogError::OutcomeUnknown | LogError::Unavailable(_) | LogError::Full => {
-                if self.0 == RETRY_MIN {
-                    tracing::warn!(%stream, %error, "the feed waits for the log");
-                }
-                tokio::time::sleep(self.0).await;
-                self.0 = (self.0 * 2).min(RETRY_MAX);
-                Ok(())
-            }
-            LogError::Conflict { .. }
-            | LogError::KeyReused
-            | LogError::Damaged { .. }
-            | LogError::TooLarge => Err(error),
-        }
-    }
-}
-
-/// Records the ticks of one market, and remembers what the rule needs.
-struct Recorder {
-    stream: Stream,
-    market: Market,
-    version: Version,
-    /// Whether the market's past was read.
-    started: bool,
-}
-
-impl Recorder {
-    fn new(stream: Stream) -> Self {
-        Self { stream, market: Market::default(), version: Version(0), started: false }
-    }
-
-    /// Records those of the ticks that are news; returns how many this intake put in.
-    async fn record(&mut self, pen: &Pen<'_>, ticks: &[Tick]) -> Result<u64, LogError> {
-        if !self.started {
-            self.catch_up(pen).await?;
-            self.started = true;
-        }
-        let mut recorded = 0;
-        for batch in ticks.chunks(ENTRY_EVENTS_MAX) {
-            recorded += self.decide(pen, || MarketCommand::RecordTicks(batch.to_vec())).await?;
-        }
-        Ok(recorded)
-    }
-
-    /// Records what there is to say of gaps: entry after entry, until nothing is left.
-    async fn notice_gaps(&mut self, pen: &Pen<'_>, venue_time: Timestamp) -> Result<(), LogError> {
-        while self.decide(pen, || MarketCommand::NoticeGaps { venue_time }).await? > 0 {}
-        Ok(())
-    }
-
-    /// Decides and appends; when another writer was first, reads what it wrote and decides again.
-    /// Returns how many events went in.
-    async fn decide(
-        &mut self,
-        pen: &Pen<'_>,
-        command: impl Fn() -> MarketCommand,
-    ) -> Result<u64, LogError> {
-        let mut conflicts = 0;
-        loop {
-            let decided: Result<_, Infallible> = self.market.decide(command());
-            let Ok(events) = decided;
-            if events.is_empty() {
-                return Ok(0);
-            }
-            let expected = match self.version {
-                Version(0) => Expected::Empty,
-                version => Expected::At(version),
-            };
-            let name = name_of_events(&self.stream, &events);
-            match pen.put(&self.stream, &name, events.clone(), expected).await? {
-                Some(appended) if appended.repeated => {
-                    // Another intake was first with the same batch, or the same trades stand
-                    // further back, where the market's memory has faded.
-                    let known = appended.version <= self.version;
-                    self.catch_up(pen).await?;
-                    if known {
-                        return Ok(0);
-                    }
-                }
-                Some(appended) => {
-                    if appended.version == self.version.next() {
-                        for event in &events {
-                            self.market.evolve(event);
-                        }
-                        self.version = appended.version;
-                    } else {
-                        self.catch_up(pen).await?;
-                    }
-                    return Ok(events.len() as u64);
-                }
-                None => {
-                    conflicts += 1;
-                    if conflicts == CONFLICTS_MAX {
-                        tracing::warn!(stream = %self.stream, "other writers keep coming first");
-                    }
-                    self.catch_up(pen).await?;
-                }
-            }
-        }
-    }
-
-    /// Takes in what stands in the stream after the version that is known.
-    async fn catch_up(&mut self, pen: &Pen<'_>) -> Result<(), LogError> {
-        loop {
-            let entries = pen.read_on(&self.stream, self.version).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            for entry in &entries {
-                for event in &entry.events {
-                    let Event::Market(event) = event;
-                    self.market.evolve(event);
-                }
-                self.version = entry.version;
-            }
-        }
-    }
-}
-
-/// The name of a decision: its stream, and every id in it.
-fn name_of_events(stream: &Stream, events: &[MarketEvent]) -> Vec<u8> {
-    let mut ids = Vec::with_capacity(events.len() * 8);
-    let mut kind = "ticks";
-    for event in events {
-        match event {
-            MarketEvent::TickObserved(tick) => ids.extend(tick.trade_id.to_le_bytes()),
-            MarketEvent::FeedGapOpened { first_id, last_id, .. } => {
-                kind = "gaps";
-                ids.extend([[1; 8], first_id.to_le_bytes(), last_id.to_le_bytes()].concat());
-            }
-            MarketEvent::FeedGapFilled { first_id, last_id } => {
-                kind = "gaps";
-                ids.extend([[2; 8], first_id.to_le_bytes(), last_id.to_le_bytes()].concat());
-            }
-            MarketEvent::FeedGapUnfillable { first_id, last_id, .. } => {
-                kind = "gaps";
-                ids.extend([[3; 8], first_id.to_le_bytes(), last_id.to_le_bytes()].concat());
-            }
-            MarketEvent::PulseObserved { venue_time, .. } => {
-                kind = "pulse";
-                ids.extend(venue_time.micros().to_le_bytes());
-            }
-        }
-    }
-    name(stream, kind, &ids)
-}
-
-fn name(stream: &Stream, kind: &str, input: &[u8]) -> Vec<u8> {
-    let mut name = format!("{stream}/{kind}/").into_bytes();
-    name.extend(input);
-    name
 }
 
 /// The venue's clock minus ours, as the messages tell it.
@@ -486,9 +391,13 @@ impl Skew {
         self.0.push(sample);
     }
 
+    fn is_believed(&self) -> bool {
+        self.0.samples() >= SKEW_SAMPLES_MIN
+    }
+
+    /// Returns zero until it is believed.
     fn get(&self) -> i64 {
-        let believed = self.0.samples() >= SKEW_SAMPLES_MIN;
-        self.0.get().filter(|_| believed).unwrap_or_default()
+        self.0.get().filter(|_| self.is_believed()).unwrap_or_default()
     }
 }
 

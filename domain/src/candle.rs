@@ -1,5 +1,7 @@
 //! One candle: what was traded in an interval of venue time.
 
+pub mod event;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -36,6 +38,11 @@ impl Interval {
     /// All intervals, each the rollup of the one before it.
     pub const ALL: [Self; 5] =
         [Self::Minute, Self::FiveMinutes, Self::Hour, Self::FourHours, Self::Day];
+
+    /// Returns its place in [`Interval::ALL`].
+    pub const fn level(self) -> usize {
+        self as usize
+    }
 
     /// Returns the microseconds of a bucket.
     pub const fn length(self) -> i64 {
@@ -102,13 +109,18 @@ pub enum Source {
 
 /// The place of a trade in its venue's order: by time, then by id. Arrival does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     pub traded_at: Timestamp,
     pub trade_id: u64,
 }
 
 /// What was traded from `opened_at` up to, not including, the end of its interval.
+///
+/// All fields are open: whoever reads a venue's bar writes it down as it is told, with
+/// [`Source::Native`], no first and no last trade, and asks [`Candle::is_sound`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Candle {
     pub opened_at: Timestamp,
     pub open: Price,
@@ -122,8 +134,11 @@ pub struct Candle {
     /// The part of `volume` whose taker bought.
     pub taker_buy: Decimal,
     pub trades: u64,
-    /// The first and the last trade, by venue time and id; none in a filled candle.
+    /// The first and the last trade, by venue time and id; none where nothing was traded, or where
+    /// the venue's bar does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Place>,
     pub source: Source,
     /// How often the candle changed after it had closed.
@@ -190,8 +205,23 @@ impl Candle {
         self.trades += 1;
     }
 
+    /// Whether it can be a candle of `interval`: it opens where a bucket does, its prices lie
+    /// between low and high, and no volume is negative. A venue's bar that is not is not taken.
+    pub fn is_sound(&self, interval: Interval) -> bool {
+        let within = |price| (self.low..=self.high).contains(&price);
+        self.opened_at == interval.bucket(self.opened_at)
+            && within(self.open)
+            && within(self.close)
+            && !self.quote_volume.is_sign_negative()
+            && !self.taker_buy.is_sign_negative()
+            && self.taker_buy <= self.volume
+    }
+
     /// Returns the candle of `interval` that these finer ones make, given in order of time; `None`
     /// when there are none. Its revision is not theirs: it counts its own corrections.
+    ///
+    /// It is native when any part is: the whole can then not be traced to trades that we hold. It
+    /// knows its first and last trade when the parts at its ends do.
     pub fn rollup<'a>(
         interval: Interval,
         finer: impl IntoIterator<Item = &'a Self>,
@@ -207,9 +237,13 @@ impl Candle {
             whole.volume = sum(whole.volume, part.volume);
             whole.quote_volume = sum(whole.quote_volume, part.quote_volume);
             whole.taker_buy = sum(whole.taker_buy, part.taker_buy);
-            whole.trades += part.trades;
-            whole.first = whole.first.or(part.first);
-            whole.last = part.last.or(whole.last);
+            if whole.trades == 0 {
+                whole.first = part.first;
+            }
+            if part.trades > 0 {
+                whole.last = part.last;
+            }
+            whole.trades = whole.trades.saturating_add(part.trades);
             whole.source = whole.source.min(part.source);
         }
         Some(whole)

@@ -1,20 +1,22 @@
-//! The rule on what a venue tells of one instrument: which trades are news, and which are missing.
-//!
-//! Trade ids are consecutive per instrument, so what lies between the lowest and the highest id
-//! was either seen or is missing. Missing ids are kept as ranges, and a trade is news when it lies
-//! outside what was seen or inside a missing range. Memory is bounded by [`GAPS_MAX`]; what
-//! overflow costs is written there.
+//! The rule on what a venue tells of one instrument: which trades are news and which are missing
+//! (`trades`), and whose book is followed (`book`).
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use crate::book::Session;
 use crate::decider::Decider;
 use crate::tick::Tick;
 use crate::time::{SECOND, Timestamp};
 
-use self::event::{GapReason, MarketEvent};
+use self::book::{BookStep, Following};
+use self::event::MarketEvent;
+use self::trades::Trades;
 
 pub mod event;
+
+pub mod trades;
+
+pub mod book;
 
 /// Ranges of missing ids that are kept. Beyond it the oldest gap is closed as unfillable. Ids in
 /// closed ranges stay news, so nothing is lost; when closed ranges overflow too, the two oldest
@@ -34,47 +36,20 @@ pub enum MarketCommand {
     RecordTicks(Vec<Tick>),
     /// Say which gaps have opened, filled or must be given up, at this time of the venue.
     NoticeGaps { venue_time: Timestamp },
+    /// Give up those of these trades that are missing: the venue does not give them any more.
+    GiveUpTrades { first_id: u64, last_id: u64 },
+    /// Record what one session tells of the book, in its order, as far as the book follows that
+    /// session or may follow it from here on. At most [`DECISION_EVENTS_MAX`] steps: those past
+    /// the limit are not looked at.
+    FollowBook { session: Session, steps: Vec<BookStep> },
 }
 
 /// What is known of one instrument at one venue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Market {
-    seen: Option<Seen>,
-    /// Missing ids by the first of each range. Ranges never touch or overlap.
-    missing: BTreeMap<u64, Missing>,
-    /// Gaps that were opened, by their first id, with how many of their ids are still missing.
-    open: BTreeMap<u64, Open>,
-    /// Ranges that were given up, first to last. A trade in one is still news.
-    given_up: BTreeMap<u64, u64>,
-}
-
-/// The lowest and the highest id recorded so far, with the times of those trades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    low: u64,
-    low_at: Timestamp,
-    high: u64,
-    high_at: Timestamp,
-    /// The latest trade time of all.
-    clock: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Missing {
-    last: u64,
-    /// Times of the trades on either side.
-    after: Timestamp,
-    before: Timestamp,
-    /// The latest trade time when the hole was noticed.
-    noticed: Timestamp,
-    /// The first id of the gap that this range belongs to, once it was opened.
-    gap: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Open {
-    last: u64,
-    missing: u64,
+    trades: Trades,
+    /// Whose book is followed, and how far it has come.
+    book: Option<Following>,
 }
 
 impl Decider for Market {
@@ -84,24 +59,24 @@ impl Decider for Market {
 
     fn decide(&self, command: MarketCommand) -> Result<Vec<MarketEvent>, Infallible> {
         Ok(match command {
-            MarketCommand::RecordTicks(ticks) => self.record(ticks),
-            MarketCommand::NoticeGaps { venue_time } => self.notice(venue_time),
+            MarketCommand::RecordTicks(ticks) => self.trades.record(ticks),
+            MarketCommand::NoticeGaps { venue_time } => self.trades.notice(venue_time),
+            MarketCommand::GiveUpTrades { first_id, last_id } => {
+                self.trades.give_up_trades(first_id, last_id)
+            }
+            MarketCommand::FollowBook { session, steps } => book::follow(self.book, session, steps),
         })
     }
 
     fn evolve(&mut self, event: &MarketEvent) {
         match event {
-            MarketEvent::TickObserved(tick) => self.saw(tick),
-            MarketEvent::FeedGapOpened { first_id, last_id, .. } => {
-                let missing = self.mark(*first_id, *last_id);
-                self.open.insert(*first_id, Open { last: *last_id, missing });
-            }
-            MarketEvent::FeedGapFilled { first_id, .. } => {
-                self.open.remove(first_id);
-            }
-            MarketEvent::FeedGapUnfillable { first_id, last_id, .. } => {
-                self.give_up(*first_id, *last_id);
-            }
+            MarketEvent::TickObserved(_)
+            | MarketEvent::FeedGapOpened { .. }
+            | MarketEvent::FeedGapFilled { .. }
+            | MarketEvent::FeedGapUnfillable { .. } => self.trades.evolve(event),
+            MarketEvent::BookSnapshotObserved { .. }
+            | MarketEvent::BookDiffObserved { .. }
+            | MarketEvent::BookLost { .. } => self.book = book::evolved(self.book, event),
             // A pulse belongs to the venue, not to an instrument.
             MarketEvent::PulseObserved { .. } => {}
         }
@@ -111,176 +86,21 @@ impl Decider for Market {
 impl Market {
     /// Returns the latest trade time, once there was a trade.
     pub fn clock(&self) -> Option<Timestamp> {
-        self.seen.map(|seen| seen.clock)
+        self.trades.clock()
     }
 
     /// Whether this trade was not recorded yet.
     pub fn is_news(&self, trade_id: u64) -> bool {
-        let Some(seen) = self.seen else { return true };
-        trade_id < seen.low
-            || trade_id > seen.high
-            || self.missing_range(trade_id).is_some()
-            || self.given_up_range(trade_id).is_some()
-    }
-
-    fn record(&self, ticks: Vec<Tick>) -> Vec<MarketEvent> {
-        let mut next = self.clone();
-        let mut events = Vec::with_capacity(ticks.len().min(DECISION_EVENTS_MAX));
-        for tick in ticks {
-            if events.len() < DECISION_EVENTS_MAX && next.is_news(tick.trade_id) {
-                next.saw(&tick);
-                events.push(MarketEvent::TickObserved(tick));
-            }
-        }
-        events
+        self.trades.is_news(trade_id)
     }
 
     /// Whether there may be something to notice about gaps.
     pub fn has_gaps(&self) -> bool {
-        !self.missing.is_empty() || !self.open.is_empty()
+        self.trades.has_gaps()
     }
 
-    fn notice(&self, venue_time: Timestamp) -> Vec<MarketEvent> {
-        let Some(seen) = self.seen else { return Vec::new() };
-        let clock = seen.clock.max(venue_time);
-        let mut events = Vec::new();
-        for (&first_id, gap) in self.open.iter().filter(|(_, gap)| gap.missing == 0) {
-            events.push(MarketEvent::FeedGapFilled { first_id, last_id: gap.last });
-        }
-        // What is over the limit is given up from the oldest on; a gap is opened before it ends.
-        let mut too_many = self.missing.len().saturating_sub(GAPS_MAX);
-        let mut given_up = None;
-        for (&first, range) in &self.missing {
-            let gap = range.gap.unwrap_or(first);
-            if range.gap.is_none() && (too_many > 0 || clock.since(range.noticed) >= GAP_PATIENCE) {
-                events.push(range.opened(first));
-            }
-            if too_many > 0 {
-                too_many -= 1;
-                if given_up != Some(gap) {
-                    given_up = Some(gap);
-                    let last_id = self.open.get(&gap).map_or(range.last, |gap| gap.last);
-                    let reason = GapReason::TooManyGaps;
-                    events.push(MarketEvent::FeedGapUnfillable { first_id: gap, last_id, reason });
-                }
-            }
-        }
-        events.truncate(DECISION_EVENTS_MAX);
-        events
-    }
-
-    fn saw(&mut self, tick: &Tick) {
-        let (id, at) = (tick.trade_id, tick.traded_at);
-        let Some(seen) = &mut self.seen else {
-            self.seen = Some(Seen { low: id, low_at: at, high: id, high_at: at, clock: at });
-            return;
-        };
-        seen.clock = seen.clock.max(at);
-        let hole =
-            |last, after, before| Missing { last, after, before, noticed: seen.clock, gap: None };
-        if id > seen.high {
-            if id - seen.high > 1 {
-                self.missing.insert(seen.high + 1, hole(id - 1, seen.high_at, at));
-            }
-            (seen.high, seen.high_at) = (id, at);
-        } else if id < seen.low {
-            if seen.low - id > 1 {
-                self.missing.insert(id + 1, hole(seen.low - 1, at, seen.low_at));
-            }
-            (seen.low, seen.low_at) = (id, at);
-        } else {
-            self.fill(id, at);
-        }
-    }
-
-    /// Takes one id out of the range that misses it; a range may fall in two.
-    fn fill(&mut self, id: u64, at: Timestamp) {
-        if let Some((first, range)) = self.missing_range(id) {
-            self.missing.remove(&first);
-            if first < id {
-                self.missing.insert(first, Missing { last: id - 1, before: at, ..range });
-            }
-            if id < range.last {
-                self.missing.insert(id + 1, Missing { after: at, ..range });
-            }
-            if let Some(gap) = range.gap.and_then(|gap| self.open.get_mut(&gap)) {
-                gap.missing -= 1;
-            }
-        } else if let Some((first, last)) = self.given_up_range(id) {
-            self.given_up.remove(&first);
-            if first < id {
-                self.given_up.insert(first, id - 1);
-            }
-            if id < last {
-                self.given_up.insert(id + 1, last);
-            }
-            self.bound_given_up();
-        }
-    }
-
-    /// Marks the missing ranges within a gap as its own; returns how many ids it misses.
-    fn mark(&mut self, gap: u64, last_id: u64) -> u64 {
-        let mut missing = 0;
-        for (first, range) in self.missing.range_mut(gap..=last_id) {
-            range.gap = Some(gap);
-            missing += range.last - first + 1;
-        }
-        missing
-    }
-
-    fn give_up(&mut self, gap: u64, last_id: u64) {
-        self.open.remove(&gap);
-        let firsts: Vec<u64> = self.missing.range(gap..=last_id).map(|(first, _)| *first).collect();
-        for first in firsts {
-            if let Some(range) = self.missing.remove(&first) {
-                self.cover(first, range.last);
-            }
-        }
-        self.bound_given_up();
-    }
-
-    fn bound_given_up(&mut self) {
-        while self.given_up.len() > GAPS_MAX {
-            let Some((first, _)) = self.given_up.pop_first() else { return };
-            if let Some((_, last)) = self.given_up.pop_first() {
-                self.cover(first, last);
-            }
-        }
-    }
-
-    /// Adds a range to those given up, and makes one of all that it overlaps: ranges that stood
-    /// within each other would hide what the outer one covers.
-    fn cover(&mut self, mut first: u64, mut last: u64) {
-        while let Some((&start, &end)) = self.given_up.range(..=last).next_back()
-            && end >= first
-        {
-            self.given_up.remove(&start);
-            (first, last) = (first.min(start), last.max(end));
-        }
-        self.given_up.insert(first, last);
-    }
-
-    fn missing_range(&self, id: u64) -> Option<(u64, Missing)> {
-        let (&first, &range) = self.missing.range(..=id).next_back()?;
-        (id <= range.last).then_some((first, range))
-    }
-
-    fn given_up_range(&self, id: u64) -> Option<(u64, u64)> {
-        let (&first, &last) = self.given_up.range(..=id).next_back()?;
-        (id <= last).then_some((first, last))
+    /// Returns whose book is followed, once there was one.
+    pub const fn book(&self) -> Option<Following> {
+        self.book
     }
 }
-
-impl Missing {
-    fn opened(&self, first_id: u64) -> MarketEvent {
-        MarketEvent::FeedGapOpened {
-            first_id,
-            last_id: self.last,
-            after: self.after,
-            before: self.before,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -68,6 +68,8 @@ const FEED_HELP: &str = "A feed; may be given more than once. The first that bri
 is its primary venue [default: simulated]
 
   simulated[?seed=N]
+  binance:BTC-USDT[,ETH-USDT…]
+  binance_usdm:BTC-USDT[,ETH-USDT…]
   recording:FILE[,FILE…]?venue=binance&symbol=BTC-USDT[&speed=max|1|10]";
 
 /// Reads the command line; when there is nothing to run, the code to end with.

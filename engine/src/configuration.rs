@@ -1,10 +1,13 @@
 //! What the house is to be: a file, then `ENTASIS_…` variables, then flags; checked once, here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use commands::intake::BookRecording;
 use config::{Config, Environment, File, FileFormat, Map};
+use domain::instrument::Venue;
+use feeds::feed::Addresses;
 use feeds::spec::FeedSpec;
 use serde::{Deserialize, Deserializer};
 
@@ -29,6 +32,9 @@ pub(crate) struct Configuration {
     pub(crate) market: LogUrl,
     /// In order of trust: the first that brings an instrument is its primary venue.
     pub(crate) feeds: Vec<FeedSpec>,
+    pub(crate) books: BookRecording,
+    /// Where venues are reached, other than at their own addresses.
+    pub(crate) venues: BTreeMap<Venue, Addresses>,
     pub(crate) ws: Ws,
 }
 
@@ -42,8 +48,20 @@ struct Keys {
     market_log: Option<String>,
     #[serde(default, deserialize_with = "words")]
     feed: Vec<String>,
+    /// What is recorded of order books: all, sampled or off.
+    books: Option<String>,
+    #[serde(default)]
+    venues: BTreeMap<String, VenueKeys>,
     #[serde(default)]
     ws: Ws,
+}
+
+/// `[venues.binance]`: where a venue is reached. In a variable: `ENTASIS_VENUES__BINANCE__WS_URL`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct VenueKeys {
+    ws_url: Option<String>,
+    rest_url: Option<String>,
 }
 
 /// `[ws]`: the WebSocket door. In a variable, two underlines stand for the dot: `ENTASIS_WS__ORIGINS`.
@@ -53,6 +71,13 @@ pub(crate) struct Ws {
     /// Pages of these origins may connect, besides our own: `https://app.example.com`.
     #[serde(deserialize_with = "words")]
     pub(crate) origins: Vec<String>,
+    /// Sessions that one address holds at once.
+    pub(crate) connections_ip_max: Option<usize>,
+    /// Subscriptions of one connection.
+    pub(crate) subscriptions_max: Option<usize>,
+    /// Messages a second from one client, and how many may come at once.
+    pub(crate) messages_per_second: Option<u32>,
+    pub(crate) messages_burst: Option<u32>,
 }
 
 /// Reads a list: in a file it is one, in a variable it has blanks between.
@@ -98,6 +123,8 @@ fn demo_house(demo: &Demo) -> Result<Configuration> {
         log: None,
         market_log: None,
         feed: vec![format!("simulated{seed}")],
+        books: None,
+        venues: BTreeMap::new(),
         ws: Ws::default(),
     })
 }
@@ -176,7 +203,30 @@ fn checked(keys: Keys) -> Result<Configuration> {
     let listen = keys.listen.unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
     let port = listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     ensure!(port.is_some(), "listen = {listen:?}: expected HOST:PORT, such as {LISTEN_DEFAULT}");
-    Ok(Configuration { listen, ledger, market, feeds, ws: keys.ws })
+    let books = match &keys.books {
+        Some(text) => text.parse().with_context(|| format!("books = {text:?}"))?,
+        None => BookRecording::All,
+    };
+    let venues = keys.venues.into_iter().map(addresses).collect::<Result<_>>()?;
+    Ok(Configuration { listen, ledger, market, feeds, books, venues, ws: keys.ws })
+}
+
+/// Reads where a venue is reached. A name that no feed can have is a slip of the pen.
+fn addresses((name, keys): (String, VenueKeys)) -> Result<(Venue, Addresses)> {
+    ensure!(feeds::venues::is_live(&name), "venues.{name}: there is no live adapter of this name");
+    let url = |key: &str, url: Option<String>, schemes: [&str; 2]| {
+        let fits = |url: &String| schemes.iter().any(|scheme| url.starts_with(scheme));
+        let [plain, secure] = schemes;
+        ensure!(
+            url.as_ref().is_none_or(fits),
+            "venues.{name}.{key}: expected {secure}… or {plain}…"
+        );
+        Ok(url)
+    };
+    let ws_url = url("ws_url", keys.ws_url, ["ws://", "wss://"])?;
+    let rest_url = url("rest_url", keys.rest_url, ["http://", "https://"])?;
+    let venue = name.parse().with_context(|| format!("venues.{name}"))?;
+    Ok((venue, Addresses { ws_url, rest_url }))
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use commands::clock::Clock;
 use commands::feed_status::{FeedBoard, FeedState, FeedStatus};
-use commands::intake::{Intake, QUEUE_TICKS_MAX};
-use domain::instrument::Venue;
-use domain::time::Timestamp;
+use commands::intake::{self, Intake, QUEUE_TICKS_MAX};
+use domain::book::Session;
+use domain::instrument::{Instrument, Venue};
 use eventlog::log::{EventLog, LogError, ReadLog};
 use eventlog::stream::Log;
 use feeds::counts::Counts;
+use feeds::feed::{Hole, Known, Resume, Surroundings};
 use feeds::spec::FeedSpec;
+use projections::candles::{Gap, InstrumentCandles};
 use projections::projector;
 use projections::views::Views;
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::clock::Wall;
 use crate::configuration::Configuration;
@@ -58,8 +61,22 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         parts.spawn(project(log, from, views.clone(), stop.clone()));
     }
     for (feed, status) in feeds {
-        parts.spawn(take_in(feed, status, market.clone(), clock.clone(), stop.clone()));
+        let intake = Intake::new(
+            market.clone(),
+            ledger.clone(),
+            clock.clone(),
+            status.clone(),
+            intake::Options { session: Session(drawn()), books: configuration.books },
+        );
+        let surroundings = Surroundings {
+            now: now(&clock),
+            addresses: configuration.venues.get(&status.venue).cloned().unwrap_or_default(),
+            resume: resume(&views, &status.venue, &status.instruments),
+            seed: drawn(),
+        };
+        parts.spawn(take_in(feed, surroundings, status, intake, stop.clone()));
     }
+    parts.spawn(do_jobs(views.clone(), ledger.clone(), clock.clone(), stop.clone()));
     let address = listener.local_addr()?;
     let app = api::app::App {
         views,
@@ -99,7 +116,16 @@ fn reader(log: &Arc<dyn EventLog>) -> Arc<dyn ReadLog> {
 }
 
 fn settings(ws: crate::configuration::Ws) -> api::settings::Settings {
-    api::settings::Settings { origins: ws.origins, ..api::settings::Settings::default() }
+    let default = api::settings::Settings::default();
+    let limits = api::settings::WsSettings {
+        connections_ip_max: ws.connections_ip_max.unwrap_or(default.ws.connections_ip_max),
+        subscriptions_max: ws.subscriptions_max.unwrap_or(default.ws.subscriptions_max),
+        messages_per_second: ws.messages_per_second.unwrap_or(default.ws.messages_per_second),
+        messages_burst: ws.messages_burst.unwrap_or(default.ws.messages_burst),
+        lot: drawn(),
+        ..default.ws
+    };
+    api::settings::Settings { origins: ws.origins, ws: limits, ..default }
 }
 
 /// Folds a log into the views until told to stop. A log that cannot be read any more ends the house:
@@ -116,22 +142,60 @@ async fn project(
     }
 }
 
+/// Returns what the house draws lots with: nobody can know it, and no two are alike.
+fn drawn() -> u64 {
+    Uuid::now_v7().as_u64_pair().1
+}
+
+fn now(clock: &Arc<dyn Clock>) -> feeds::feed::Now {
+    let clock = clock.clone();
+    Arc::new(move || clock.now())
+}
+
+/// Returns what is known of a venue's instruments from before: a feed goes on from there.
+fn resume(views: &Views, venue: &Venue, instruments: &[Instrument]) -> Resume {
+    let (prices, candles) = (views.prices(), views.candles());
+    let known = instruments.iter().map(|instrument| {
+        let trade_id = prices.get(venue, instrument).map(|quote| quote.tick.trade_id);
+        let held = candles.get(venue, instrument);
+        let minute = held.and_then(|held| held.whole_until());
+        let hole = |gap: &Gap| Hole {
+            first: gap.first_id,
+            last: gap.last_id,
+            after: Some(gap.after),
+            before: gap.before,
+        };
+        let missing = held.iter().flat_map(InstrumentCandles::open_gaps).map(hole).collect();
+        (instrument.clone(), Known { trade_id, missing, minute })
+    });
+    Resume(known.collect())
+}
+
+/// Runs what happens by the clock, until told to stop.
+async fn do_jobs(
+    views: Arc<Views>,
+    ledger: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> Result<()> {
+    tokio::select! {
+        error = jobs::run(views, ledger, clock) => Err(error).context("the jobs"),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
 /// Runs one feed and its intake. What the feed has said when it is stopped is still recorded. A
 /// feed that ends in an error leaves the house running: its prices grow old, and say so.
 async fn take_in(
     feed: FeedSpec,
+    surroundings: Surroundings,
     status: Arc<FeedStatus>,
-    log: Arc<dyn EventLog>,
-    clock: Arc<dyn Clock>,
+    intake: Intake,
     stop: CancellationToken,
 ) -> Result<()> {
     let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
     let counts = Arc::new(Counts::default());
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = {
-        let clock = clock.clone();
-        Arc::new(move || clock.now())
-    };
-    let record = Intake::new(log, clock, status.clone()).run(queue);
+    let record = intake.run(queue);
     let intake = async {
         tokio::select! {
             recorded = record => recorded,
@@ -140,7 +204,7 @@ async fn take_in(
     };
     let hear = async {
         tokio::select! {
-            ended = feeds::feed::run(feed, now, sender, counts) => Some(ended),
+            ended = feeds::feed::run(feed, surroundings, sender, counts) => Some(ended),
             () = stop.cancelled() => None,
         }
     };

@@ -157,6 +157,9 @@ pub fn open_event(raw: &RawValue) -> Result<Event, Unreadable> {
         Some(Family::Market) => {
             serde_json::from_str(raw.get()).map(Event::Market).map_err(unreadable)
         }
+        Some(Family::Candle) => {
+            serde_json::from_str(raw.get()).map(Event::Candle).map_err(unreadable)
+        }
         None => Err(Unreadable(format!("this version knows no event named {name:?}"))),
     }
 }

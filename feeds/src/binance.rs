@@ -3,35 +3,54 @@
 //! The two markets differ by fields that only the futures send (`pu`, `X`, times on the book
 //! ticker), so one decoder reads both.
 
+mod rest;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::book::{BookDiff, BookSnapshot, Level, Top};
+use domain::candle::Candle;
 use domain::instrument::Instrument;
 use domain::observation::{Heard, Observation};
 use domain::tick::{Side, Tick};
 use domain::time::Timestamp;
 
 use crate::binance::wire::{Diff, Kind, Millis, Outline, Snapshot, Ticker, Trade, levels};
-use crate::venue::{DecodeError, Decoded, Venue};
+use crate::venue::{Ask, DecodeError, Decoded, Listed, Request, Terms, Venue};
 
-/// The decoder for a set of wanted instruments; what is told of others is ignored.
+/// The two markets of Binance: venues of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Market {
+    Spot,
+    /// Perpetual futures that are settled in the quote.
+    Usdm,
+}
+
+/// The venue for a set of wanted instruments; what is told of others is ignored.
 #[derive(Debug, Clone)]
 pub struct Binance {
-    /// By Binance's spelling, which is composed from ours: cutting `XBTUSD` is a guess.
+    market: Market,
+    /// By Binance's spelling. Until its listings are known, and for recordings, that is composed
+    /// from ours: cutting `XBTUSD` would be a guess.
     wanted: BTreeMap<String, Instrument>,
 }
 
 impl Binance {
-    pub fn new(instruments: &[Instrument]) -> Self {
+    pub fn new(market: Market, instruments: &[Instrument]) -> Self {
         let spelled = |instrument: &Instrument| {
             (format!("{}{}", instrument.base(), instrument.quote()), instrument.clone())
         };
-        Self { wanted: instruments.iter().map(spelled).collect() }
+        Self { market, wanted: instruments.iter().map(spelled).collect() }
+    }
+
+    /// Returns Binance's spelling of a wanted instrument.
+    fn symbol(&self, instrument: &Instrument) -> &str {
+        let found = self.wanted.iter().find(|(_, wanted)| *wanted == instrument);
+        found.map_or("", |(symbol, _)| symbol)
     }
 
     /// Returns the only wanted instrument: a snapshot's body does not say whose it is.
@@ -58,7 +77,7 @@ impl Venue for Binance {
             Kind::Trade => self.trade(body, received_at)?,
             Kind::Ticker => self.ticker(body)?,
             Kind::Diff => self.diff(body)?,
-            Kind::Snapshot => Some(self.snapshot(body)?),
+            Kind::Snapshot => Some(book(self.unnamed()?, body)?),
             Kind::Acknowledgement => return Ok(Decoded::Acknowledged),
             Kind::Closing => return Ok(Decoded::Closing),
             Kind::Other => None,
@@ -71,6 +90,65 @@ impl Venue for Binance {
                 heard,
             }),
         })
+    }
+
+    fn terms(&self) -> Terms {
+        self.market.terms()
+    }
+
+    /// One combined stream. The notice `serverShutdown` comes on it unasked.
+    fn streams(&self) -> String {
+        let of = |symbol: &String| {
+            let symbol = symbol.to_lowercase();
+            format!("{symbol}@trade/{symbol}@depth@100ms/{symbol}@bookTicker")
+        };
+        format!("/stream?streams={}", self.wanted.keys().map(of).collect::<Vec<_>>().join("/"))
+    }
+
+    /// None: the address of the socket says it all.
+    fn subscriptions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn request(&self, ask: &Ask) -> Request {
+        let symbol = match ask {
+            Ask::Listings => "",
+            Ask::Snapshot(instrument)
+            | Ask::Minutes { instrument, .. }
+            | Ask::Trades { instrument, .. } => self.symbol(instrument),
+        };
+        self.market.request(ask, symbol)
+    }
+
+    fn listed(&self, body: &[u8]) -> Result<Vec<Listed>, DecodeError> {
+        rest::listed(body, &self.wanted.values())
+    }
+
+    fn knowing(&self, listed: &[Listed]) -> Arc<dyn Venue> {
+        let spelled = |listed: &Listed| (listed.symbol.clone(), listed.instrument.clone());
+        Arc::new(Self { market: self.market, wanted: listed.iter().map(spelled).collect() })
+    }
+
+    fn snapshot(
+        &self,
+        instrument: &Instrument,
+        body: &[u8],
+        received_at: Timestamp,
+    ) -> Result<Observation, DecodeError> {
+        let (venue_time, heard) = book(instrument.clone(), std::str::from_utf8(body)?)?;
+        Ok(Observation { received_at, venue_time: venue_time.map(|Millis(at)| at), heard })
+    }
+
+    fn minutes(&self, body: &[u8]) -> Result<Vec<Candle>, DecodeError> {
+        rest::minutes(body)
+    }
+
+    fn trades(&self, body: &[u8], received_at: Timestamp) -> Result<Vec<Tick>, DecodeError> {
+        rest::trades(body, received_at)
+    }
+
+    fn complaint(&self, body: &[u8]) -> Option<String> {
+        rest::complaint(body)
     }
 }
 
@@ -122,14 +200,14 @@ impl Binance {
         };
         Ok(Some((Some(diff.told_at), Heard::Diff(instrument, changes))))
     }
+}
 
-    fn snapshot(&self, body: &str) -> Result<Told, DecodeError> {
-        let snapshot: Snapshot = serde_json::from_str(body)?;
-        let book = BookSnapshot {
-            update_id: snapshot.update_id,
-            bids: levels(snapshot.bids),
-            asks: levels(snapshot.asks),
-        };
-        Ok((snapshot.told_at, Heard::Snapshot(self.unnamed()?, book)))
-    }
+fn book(instrument: Instrument, body: &str) -> Result<Told, DecodeError> {
+    let snapshot: Snapshot = serde_json::from_str(body)?;
+    let book = BookSnapshot {
+        update_id: snapshot.update_id,
+        bids: levels(snapshot.bids),
+        asks: levels(snapshot.asks),
+    };
+    Ok((snapshot.told_at, Heard::Snapshot(instrument, book)))
 }

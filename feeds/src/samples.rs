@@ -58,6 +58,7 @@ pub(crate) fn show(observation: &Observation) -> String {
             format!("diff {instrument} {ids} {bids} | {asks}, told {told}")
         }
         Heard::Beat => "beat".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -99,7 +100,13 @@ pub(crate) fn write_line(observation: &Observation, out: &mut String) {
             pairs(&book.bids),
             pairs(&book.asks),
         ),
-        Heard::Beat => return,
+        // No venue says such things in a frame.
+        Heard::BookLost(..)
+        | Heard::Candles(..)
+        | Heard::TradesGone(..)
+        | Heard::Listed(..)
+        | Heard::Link(..)
+        | Heard::Beat => return,
     };
     writeln!(out, "{nanos} {frame}").expect("a String takes what is written");
 }

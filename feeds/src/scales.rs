@@ -1,14 +1,17 @@
-//! How many digits ticks leave with, where no listing says it.
+//! How many digits prices and quantities leave with.
 
 use std::collections::BTreeMap;
 
-use domain::amount::{PRICE_SCALE_MIN, scale_that_counts};
+use domain::amount::{self, PRICE_SCALE_MIN, scale_that_counts};
+use domain::book::Level;
 use domain::instrument::Instrument;
-use domain::observation::{Heard, Observation};
+use domain::observation::{Heard, Listing, Observation};
 use domain::tick::Tick;
+use rust_decimal::Decimal;
 
-/// Per instrument, the most digits that count seen so far. They only grow.
-#[derive(Debug, Default)]
+/// Per instrument, the digits of its listing, or the most that count seen so far where there is no
+/// listing or it says less. From there they only grow.
+#[derive(Debug, Default, Clone)]
 pub struct Scales(BTreeMap<Instrument, Scale>);
 
 #[derive(Debug, Clone, Copy)]
@@ -18,24 +21,67 @@ struct Scale {
 }
 
 impl Scales {
-    /// Brings a tick to its instrument's scales, which it may raise first: zeros are added or
-    /// cut, never a digit that counts. Other observations stay as they came.
+    /// Takes in how the venue lists an instrument.
+    pub fn list(&mut self, instrument: &Instrument, listing: &Listing) {
+        let scale = Scale { price: listing.price_scale, quantity: listing.quantity_scale };
+        self.0.insert(instrument.clone(), scale);
+    }
+
+    /// Brings what is told to its instrument's scales, which it may raise first: zeros are added
+    /// or cut, never a digit that counts. A level of zero stays the bare zero that it came as.
     pub fn apply(&mut self, observation: &mut Observation) {
-        if let Heard::Tick(instrument, tick) = &mut observation.heard {
-            *tick = self.raised_by(instrument, tick).bring(*tick);
+        match &mut observation.heard {
+            Heard::Tick(instrument, tick) => {
+                let scale = self.of(instrument);
+                scale.raise(tick.price.value(), tick.quantity.value());
+                *tick = scale.bring(*tick);
+            }
+            Heard::Top(instrument, top) => {
+                let scale = self.of(instrument);
+                scale.bring_levels([&mut top.bid, &mut top.ask]);
+            }
+            Heard::Snapshot(instrument, book) => {
+                let scale = self.of(instrument);
+                scale.bring_levels(book.bids.iter_mut().chain(&mut book.asks));
+            }
+            Heard::Diff(instrument, diff) => {
+                let scale = self.of(instrument);
+                scale.bring_levels(diff.bids.iter_mut().chain(&mut diff.asks));
+            }
+            Heard::BookLost(..)
+            | Heard::Candles(..)
+            | Heard::TradesGone(..)
+            | Heard::Listed(..)
+            | Heard::Link(..)
+            | Heard::Beat => {}
         }
     }
 
-    fn raised_by(&mut self, instrument: &Instrument, tick: &Tick) -> Scale {
-        let first = Scale { price: PRICE_SCALE_MIN, quantity: 0 };
-        let scale = self.0.entry(instrument.clone()).or_insert(first);
-        scale.price = scale.price.max(scale_that_counts(tick.price.value()));
-        scale.quantity = scale.quantity.max(scale_that_counts(tick.quantity.value()));
-        *scale
+    fn of(&mut self, instrument: &Instrument) -> &mut Scale {
+        // Looked up first: a key is cloned once an instrument, not once a message.
+        if !self.0.contains_key(instrument) {
+            self.0.insert(instrument.clone(), Scale { price: PRICE_SCALE_MIN, quantity: 0 });
+        }
+        self.0.get_mut(instrument).expect("it was put there just now")
     }
 }
 
 impl Scale {
+    fn raise(&mut self, price: Decimal, quantity: Decimal) {
+        self.price = self.price.max(scale_that_counts(price));
+        self.quantity = self.quantity.max(scale_that_counts(quantity));
+    }
+
+    fn bring_levels<'a>(&mut self, levels: impl IntoIterator<Item = &'a mut Level>) {
+        for level in levels {
+            self.raise(level.price.value(), level.quantity);
+            level.price = level.price.at_scale(self.price);
+            if !level.quantity.is_zero() {
+                level.quantity = amount::at_scale(level.quantity, self.quantity);
+            }
+        }
+    }
+
     fn bring(self, tick: Tick) -> Tick {
         let brought = Tick {
             price: tick.price.at_scale(self.price),
@@ -49,6 +95,7 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    use domain::book::BookDiff;
     use domain::tick::Side;
     use domain::time::Timestamp;
     use expect_test::{Expect, expect};
@@ -107,6 +154,33 @@ mod tests {
                 SHIB-USDT 0.00001300 20
             "]],
         );
+    }
+
+    #[test]
+    fn a_listing_says_the_digits_and_none_that_counts_is_lost() {
+        let mut scales = Scales::default();
+        let of: Instrument = "BTC-USDT".parse().unwrap();
+        let listing =
+            Listing { price_scale: 1, quantity_scale: 3, quantity_min: None, trading: true };
+        scales.list(&of, &listing);
+        let level = |price: &str, quantity: &str| Level {
+            price: price.parse().unwrap(),
+            quantity: quantity.parse().unwrap(),
+        };
+        let mut show = |bids: Vec<Level>| {
+            let diff = BookDiff { first_id: 1, last_id: 1, previous_id: None, bids, asks: vec![] };
+            let heard = Heard::Diff(of.clone(), diff);
+            let (received_at, venue_time) = (Timestamp::default(), None);
+            let mut told = Observation { received_at, venue_time, heard };
+            scales.apply(&mut told);
+            let Heard::Diff(_, diff) = told.heard else { panic!() };
+            let level = |level: &Level| format!("{}×{}", level.price, level.quantity);
+            diff.bids.iter().map(level).collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(show(vec![level("9.00000", "1.50000"), level("8", "0")]), "9.0×1.500 8.0×0");
+        assert_eq!(show(vec![level("9.25", "1")]), "9.25×1.000");
+        assert_eq!(show(vec![level("9.5", "1.0001")]), "9.50×1.0001");
     }
 
     #[test]

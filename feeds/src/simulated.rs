@@ -8,7 +8,6 @@
 //! ```
 
 mod book;
-mod chance;
 mod market;
 mod path;
 
@@ -24,9 +23,10 @@ use domain::time::{SECOND, Timestamp};
 use tokio::sync::mpsc::Sender;
 use tokio::time::sleep;
 
+use crate::chance::Chance;
 use crate::counts::Counts;
-use crate::simulated::chance::Chance;
 use crate::simulated::market::{LISTINGS, Market};
+use crate::splice::Splices;
 
 /// The venue's name.
 pub const VENUE: &str = "simulated";
@@ -93,9 +93,13 @@ pub async fn run(seed: u64, now: &Clock, out: Sender<Observation>, counts: Arc<C
     let exchange = Exchange::new(seed);
     let mut slot = slot_at(now());
     let mut heard = exchange.snapshots(slot - 1);
+    let (mut splices, mut told) = (Splices::default(), Vec::new());
     loop {
         for observation in heard {
             counts.frame();
+            splices.hear(observation, &mut told);
+        }
+        for observation in told.drain(..) {
             if !counts.hand_over(observation, &out).await {
                 return;
             }

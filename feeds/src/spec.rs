@@ -1,4 +1,5 @@
-//! Which feed an operator asks for: `simulated?seed=7`, `recording:FILE?venue=binance&…`.
+//! Which feed an operator asks for: `simulated?seed=7`, `binance:BTC-USDT,ETH-USDT`,
+//! `recording:FILE?venue=binance&…`.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use domain::instrument::{Instrument, NotAVenue, NotAnInstrument, Venue};
 use domain::observation::Pace;
 
+use crate::live::{INSTRUMENTS_MAX, Live};
 use crate::recording::{Recording, Speed};
 use crate::{simulated, venues};
 
@@ -18,20 +20,21 @@ use crate::{simulated, venues};
 pub enum FeedSpec {
     Simulated { seed: u64 },
     Recording(Recording),
+    Live(Live),
 }
 
 /// The simulated market that is run where no seed is given.
 pub const SEED_DEFAULT: u64 = 1;
 
-/// Venues that have words of their own on the command line.
-const VENUES_LIVE: [&str; 5] = ["binance", "binance_usdm", "coinbase", "kraken", "bybit"];
+/// Venues that have words of their own on the command line, but no adapter yet.
+const VENUES_PLANNED: [&str; 3] = ["coinbase", "kraken", "bybit"];
 
 /// Why words are no feed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAFeed {
     #[error(
-        "unknown feed '{0}': expected simulated, simulated?seed=N, or \
-         recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
+        "unknown feed '{0}': expected simulated, simulated?seed=N, binance:BASE-QUOTE[,BASE-QUOTE], \
+         binance_usdm:BASE-QUOTE, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
     )]
     Unknown(String),
     #[error(
@@ -39,6 +42,10 @@ pub enum NotAFeed {
          recording:FILE?venue={0}&symbol=BASE-QUOTE"
     )]
     NoLiveAdapter(String),
+    #[error("{0} needs its instruments: {0}:BASE-QUOTE[,BASE-QUOTE]")]
+    NoInstruments(String),
+    #[error("{venue} takes at most {INSTRUMENTS_MAX} instruments a feed: use several feeds")]
+    TooManyInstruments { venue: String },
     #[error("recordings of {0} cannot be read: expected binance or binance_usdm")]
     NoDecoder(Venue),
     #[error("'{0}' is no parameter: expected name=value, joined by '&'")]
@@ -69,6 +76,7 @@ impl FeedSpec {
         match self {
             Self::Simulated { .. } => simulated::venue(),
             Self::Recording(recording) => recording.venue.clone(),
+            Self::Live(live) => live.venue.clone(),
         }
     }
 
@@ -77,12 +85,13 @@ impl FeedSpec {
         match self {
             Self::Simulated { .. } => simulated::instruments(),
             Self::Recording(recording) => recording.instruments.clone(),
+            Self::Live(live) => live.instruments.clone(),
         }
     }
 
     pub fn pace(&self) -> Pace {
         match self {
-            Self::Simulated { .. } => Pace::Live,
+            Self::Simulated { .. } | Self::Live(_) => Pace::Live,
             Self::Recording(_) => Pace::Recorded,
         }
     }
@@ -96,10 +105,14 @@ impl FromStr for FeedSpec {
         match name.split_once(':') {
             None if name == simulated::VENUE => simulation(parameters),
             Some(("recording", files)) => recording(files, parameters),
-            Some((venue, _)) if VENUES_LIVE.contains(&venue) => {
+            Some((venue, instruments)) if venues::is_live(venue) => {
+                live(venue, instruments, parameters)
+            }
+            None if venues::is_live(name) => Err(NotAFeed::NoInstruments(name.to_owned())),
+            Some((venue, _)) if VENUES_PLANNED.contains(&venue) => {
                 Err(NotAFeed::NoLiveAdapter(venue.to_owned()))
             }
-            None if VENUES_LIVE.contains(&name) => Err(NotAFeed::NoLiveAdapter(name.to_owned())),
+            None if VENUES_PLANNED.contains(&name) => Err(NotAFeed::NoLiveAdapter(name.to_owned())),
             _ => Err(NotAFeed::Unknown(text.to_owned())),
         }
     }
@@ -112,6 +125,16 @@ fn simulation(parameters: &str) -> Result<FeedSpec, NotAFeed> {
         Some(text) => text.parse().map_err(|_| NotAFeed::BadSeed(text.to_owned()))?,
     };
     Ok(FeedSpec::Simulated { seed })
+}
+
+fn live(venue: &str, instruments: &str, parameters: &str) -> Result<FeedSpec, NotAFeed> {
+    let [] = read(parameters, [], "none")?;
+    let instruments = symbols(instruments)?;
+    if instruments.len() > INSTRUMENTS_MAX {
+        return Err(NotAFeed::TooManyInstruments { venue: venue.to_owned() });
+    }
+    let venue = venue.parse().expect("live venues are named in a venue's letters");
+    Ok(FeedSpec::Live(Live { venue, instruments }))
 }
 
 fn recording(files: &str, parameters: &str) -> Result<FeedSpec, NotAFeed> {

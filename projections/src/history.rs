@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use domain::amount::Price;
 use domain::candle::{Candle, Interval};
+use domain::ladder::Ladder;
 use domain::time::Timestamp;
 
 use crate::candles::{Gap, InstrumentCandles};
@@ -154,18 +156,19 @@ impl Query {
         if !self.fill {
             return traded.take(limit).cloned().collect();
         }
-        let unknown = Unknown::of(held, first, interval.end(last));
-        let mut close = held.ladder.before(interval, first).map(|candle| candle.close);
+        let unknown = Unknown::of(held, interval, first, interval.end(last));
+        let mut close = unknown.close_before(first);
         let mut candles = Vec::new();
         let mut bucket = first;
         while bucket <= last && candles.len() < limit {
             if let Some(candle) = traded.next_if(|candle| candle.opened_at == bucket) {
                 close = Some(candle.close);
                 candles.push(candle.clone());
-            } else if let Some((_, until)) = unknown.touching(bucket, interval.end(bucket)) {
+            } else if let Some((_, until)) = unknown.touching(bucket) {
                 // Go on behind what is unknown, or at the next trade within it.
                 let next = traded.peek().map_or(until, |candle| candle.opened_at.min(until));
                 bucket = interval.bucket(next).max(interval.end(bucket));
+                close = unknown.close_before(bucket);
                 continue;
             } else if let Some(close) = close {
                 candles.push(Candle::filled(bucket, close));
@@ -188,19 +191,19 @@ impl Query {
         if !self.fill {
             return traded.take(limit).cloned().collect();
         }
-        let unknown = Unknown::of(held, first, interval.end(last));
+        let unknown = Unknown::of(held, interval, first, interval.end(last));
         let mut candles = Vec::new();
         let mut bucket = last;
         while bucket >= first && candles.len() < limit {
             let before = bucket.plus(-interval.length());
             if let Some(candle) = traded.next_if(|candle| candle.opened_at == bucket) {
                 candles.push(candle.clone());
-            } else if let Some((from, _)) = unknown.touching(bucket, interval.end(bucket)) {
+            } else if let Some((from, _)) = unknown.touching(bucket) {
                 let next = traded.peek().map_or(from, |candle| candle.opened_at.max(from));
                 bucket = interval.bucket(next).min(before);
                 continue;
-            } else if let Some(earlier) = traded.peek() {
-                candles.push(Candle::filled(bucket, earlier.close));
+            } else if let Some(close) = unknown.close_before(bucket) {
+                candles.push(Candle::filled(bucket, close));
             }
             bucket = before;
         }
@@ -208,12 +211,22 @@ impl Query {
     }
 }
 
-/// The times of which it is not known what was traded: gaps, joined where they overlap, in order.
-struct Unknown(Vec<(Timestamp, Timestamp)>);
+/// The times of which it is not known what was traded in each bucket of an interval.
+struct Unknown<'a> {
+    ladder: &'a Ladder,
+    interval: Interval,
+    /// Gaps, joined where they overlap, in order.
+    gaps: Vec<(Timestamp, Timestamp)>,
+}
 
-impl Unknown {
+impl<'a> Unknown<'a> {
     /// Takes the gaps that touch `from..until`.
-    fn of(held: InstrumentCandles<'_>, from: Timestamp, until: Timestamp) -> Self {
+    fn of(
+        held: InstrumentCandles<'a>,
+        interval: Interval,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Self {
         let mut gaps: Vec<_> = held.gaps(from, until).map(|gap| (gap.after, gap.before)).collect();
         gaps.sort_unstable();
         let mut spans: Vec<(Timestamp, Timestamp)> = Vec::new();
@@ -223,14 +236,41 @@ impl Unknown {
                 _ => spans.push((after, before)),
             }
         }
-        Self(spans)
+        Self { ladder: held.ladder, interval, gaps: spans }
     }
 
-    /// Returns the span that touches a bucket; the last of them, when there are several.
-    fn touching(&self, bucket: Timestamp, end: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let place = self.0.partition_point(|(after, _)| *after < end);
-        let (after, before) = *self.0.get(place.checked_sub(1)?)?;
-        (before > bucket).then_some((after, before))
+    /// Returns the span that touches a bucket without a candle; of gaps the last, when there are
+    /// several.
+    fn touching(&self, bucket: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let place = self.gaps.partition_point(|(after, _)| *after < self.interval.end(bucket));
+        let gap = place.checked_sub(1).and_then(|place| self.gaps.get(place)).copied();
+        gap.filter(|(_, before)| *before > bucket).or_else(|| self.coarse(bucket))
+    }
+
+    /// Returns the last price before a bucket: of its own interval, or of a later bar of a coarser
+    /// one.
+    fn close_before(&self, bucket: Timestamp) -> Option<Price> {
+        let mut last = self.ladder.before(self.interval, bucket);
+        for coarser in Interval::ALL.into_iter().filter(|coarser| *coarser > self.interval) {
+            let bar = self.ladder.before(coarser, coarser.bucket(bucket));
+            if bar.map(|bar| bar.opened_at) > last.map(|last| last.opened_at) {
+                last = bar;
+            }
+        }
+        last.map(|last| last.close)
+    }
+
+    /// Returns the coarser bucket around this one of which only the venue's bar is known: something
+    /// was traded in it, but not when.
+    fn coarse(&self, bucket: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let steps = Interval::ALL.into_iter().zip(Interval::ALL.into_iter().skip(1));
+        steps.filter(|(finer, _)| *finer >= self.interval).find_map(|(finer, coarser)| {
+            let span = (coarser.bucket(bucket), coarser.end(coarser.bucket(bucket)));
+            let bar = self.ladder.range(coarser, span.0, span.1).next()?;
+            let unknown =
+                bar.trades > 0 && self.ladder.range(finer, span.0, span.1).next().is_none();
+            unknown.then_some(span)
+        })
     }
 }
 

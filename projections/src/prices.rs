@@ -15,6 +15,7 @@ use eventlog::stream::Stream;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::books::BOOK_FRESH;
 use crate::view::View;
 
 /// Entries whose clock offset is remembered per venue.
@@ -76,14 +77,17 @@ pub struct Quote {
     pub quote_volume: Decimal,
     /// The price at which the rolling 24 hours opened.
     pub day_open: Price,
+    /// When the synced book was told last, by our clock: while it is fresh, so is the price. Set by
+    /// [`crate::views::Views::quote`]; `None` without a synced book.
+    pub book_told_at: Option<Timestamp>,
     /// The venue's clock minus ours, in microseconds.
     skew: i64,
     /// The median time between trades, in microseconds; zero while too few are known.
     pause: i64,
 }
 
-/// How far an answer can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far an answer can be trusted, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     Fresh,
     /// Shown, and said to be stale; nothing is filled, opened or liquidated on it.
@@ -92,19 +96,33 @@ pub enum Freshness {
     Lost,
 }
 
+impl Freshness {
+    /// Returns how far something of this age can be trusted that is fresh for so long, both in
+    /// microseconds.
+    pub fn of(age: i64, fresh: i64) -> Self {
+        if age <= fresh {
+            Self::Fresh
+        } else if age <= fresh.saturating_mul(LOST_TIMES) {
+            Self::Stale
+        } else {
+            Self::Lost
+        }
+    }
+}
+
 impl Quote {
     /// Returns the microseconds since the trade, by our clock at `now`; never below zero.
     pub fn age(&self, now: Timestamp) -> i64 {
         now.since(self.tick.traded_at.plus(-self.skew)).max(0)
     }
 
+    /// Returns how far the price can be trusted: as far as its trade, or the book where that is
+    /// fresher. A market whose book is told and that does not trade is quiet, not broken.
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         let fresh = FRESH_MIN.max(self.pause.saturating_mul(FRESH_PAUSES));
-        match self.age(now) {
-            age if age <= fresh => Freshness::Fresh,
-            age if age <= fresh.saturating_mul(LOST_TIMES) => Freshness::Stale,
-            _ => Freshness::Lost,
-        }
+        let trade = Freshness::of(self.age(now), fresh);
+        let book = |told_at| Freshness::of(now.since(told_at), BOOK_FRESH);
+        self.book_told_at.map_or(trade, |told_at| trade.min(book(told_at)))
     }
 }
 
@@ -131,7 +149,7 @@ impl Prices {
 
 impl View for Prices {
     const NAME: &'static str = "prices";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 
     fn fold(&mut self, entry: &Entry) {
         match &entry.stream {
@@ -139,9 +157,20 @@ impl View for Prices {
                 let at = self.venues.entry(venue.clone()).or_default();
                 let mut sample = None;
                 for event in &entry.events {
-                    let Event::Market(MarketEvent::TickObserved(tick)) = event else { continue };
-                    at.take(instrument, tick, entry.version);
-                    sample = Some(tick.traded_at.since(tick.received_at));
+                    match event {
+                        Event::Market(MarketEvent::TickObserved(tick)) => {
+                            // A trade that was fetched late says how late, not how clocks differ.
+                            if at.take(instrument, tick, entry.version) {
+                                sample = Some(tick.traded_at.since(tick.received_at));
+                            }
+                        }
+                        // What a venue tells of a book moves its clock as a pulse does.
+                        Event::Market(
+                            MarketEvent::BookSnapshotObserved { told, .. }
+                            | MarketEvent::BookDiffObserved { told, .. },
+                        ) => at.advance(told.venue_time),
+                        Event::Market(_) | Event::Candle(_) => {}
+                    }
                 }
                 if let Some(sample) = sample {
                     at.skew.push(sample);
@@ -162,15 +191,15 @@ impl View for Prices {
 }
 
 impl VenuePrices {
-    fn take(&mut self, instrument: &Instrument, tick: &Tick, version: Version) {
+    /// Takes in a trade; returns whether it is its instrument's last.
+    fn take(&mut self, instrument: &Instrument, tick: &Tick, version: Version) -> bool {
         self.advance(tick.traded_at);
         let clock = self.clock.unwrap_or(tick.traded_at);
-        match self.instruments.get_mut(instrument) {
-            Some(last) => last.take(tick, version, clock),
-            None => {
-                self.instruments.insert(instrument.clone(), Last::first(tick, version, clock));
-            }
+        if let Some(last) = self.instruments.get_mut(instrument) {
+            return last.take(tick, version, clock);
         }
+        self.instruments.insert(instrument.clone(), Last::first(tick, version, clock));
+        true
     }
 
     /// Moves the venue's clock on. As a minute passes, it leaves the rolling day of every instrument.
@@ -200,6 +229,7 @@ impl VenuePrices {
             volume: last.day.volume,
             quote_volume: last.day.quote_volume,
             day_open: last.day.open().unwrap_or(tick.price).at_scale(last.price_scale),
+            book_told_at: None,
             skew: self.skew.get().unwrap_or_default(),
             pause: last.pause(),
         }
@@ -220,7 +250,7 @@ impl Last {
         last
     }
 
-    fn take(&mut self, tick: &Tick, version: Version, clock: Timestamp) {
+    fn take(&mut self, tick: &Tick, version: Version, clock: Timestamp) -> bool {
         let (price, quantity) = (tick.price.value(), tick.quantity.value());
         if price.scale() > self.price_scale {
             self.price_scale = self.price_scale.max(scale_that_counts(price));
@@ -233,10 +263,12 @@ impl Last {
             self.pauses.push(tick.traded_at.since(self.tick.traded_at));
         }
         // A late trade is history, not news.
-        if place(tick) >= place(&self.tick) {
+        let is_last = place(tick) >= place(&self.tick);
+        if is_last {
             (self.tick, self.version) = (*tick, version);
         }
         self.day.take(tick, clock);
+        is_last
     }
 
     fn pause(&self) -> i64 {

@@ -1,7 +1,10 @@
 //! Entries drawn as little tables, for the tests of the views.
 
+use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
+use domain::candle::event::CandleEvent;
+use domain::candle::{Candle, Interval, Source};
 use domain::event::Event;
-use domain::market::event::{GapReason, MarketEvent};
+use domain::market::event::{GapReason, MarketEvent, Told};
 use domain::tick::Tick;
 use domain::time::{SECOND, Timestamp};
 use eventlog::entry::{Actor, Entry, Hash, Offset, Version};
@@ -16,7 +19,10 @@ pub(crate) fn at(time: &str) -> Timestamp {
 
 /// Reads one entry a line: `STREAM: EVENT; EVENT…` where an event is one of
 /// `ID TIME PRICE QUANTITY buy|sell` (received a second before its time, as a slow clock would),
-/// `gap FIRST-LAST AFTER BEFORE`, `filled FIRST-LAST`, `unfillable FIRST-LAST`, `pulse TIME`.
+/// `gap FIRST-LAST AFTER BEFORE`, `filled FIRST-LAST`, `unfillable FIRST-LAST`, `pulse TIME`,
+/// `book ID TIME BIDS ASKS` (levels such as `100x1,99x2`, or `-`), `diff FIRST-LAST TIME BIDS ASKS`
+/// and `lost TIME`, all three received a second before their time. In the stream `ledger`:
+/// `closed TIME OPEN HIGH LOW CLOSE TRADES` and `native INTERVAL TIME OPEN HIGH LOW CLOSE TRADES`.
 pub(crate) fn entries(table: &str) -> Vec<Entry> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.zip(1..).map(|(line, offset)| entry(line, offset)).collect()
@@ -26,11 +32,21 @@ fn entry(line: &str, offset: u64) -> Entry {
     let (stream, events) = line.split_once(": ").unwrap();
     let stream: Stream = match stream {
         "pulse" => "pulse-binance".parse().unwrap(),
+        "ledger" => "candles-binance.BTC-USDT".parse().unwrap(),
         instrument if instrument.contains('.') => format!("market-{instrument}").parse().unwrap(),
         instrument => format!("market-binance.{instrument}").parse().unwrap(),
     };
+    let event = |drawn: &str| match stream.log() {
+        Log::Market => Event::Market(market_event(drawn)),
+        Log::Ledger => Event::Candle(candle_event(drawn)),
+    };
+    entry_of(stream.clone(), offset, events.split("; ").map(event).collect())
+}
+
+/// Returns the entry at `offset` that holds these events.
+pub(crate) fn entry_of(stream: Stream, offset: u64, events: Vec<Event>) -> Entry {
     Entry {
-        log: Log::Market,
+        log: stream.log(),
         offset: Offset(offset),
         stream,
         version: Version(offset),
@@ -42,7 +58,33 @@ fn entry(line: &str, offset: u64) -> Entry {
         causation: None,
         prev_hash: Hash::default(),
         hash: Hash::default(),
-        events: events.split("; ").map(|event| Event::Market(market_event(event))).collect(),
+        events,
+    }
+}
+
+fn candle_event(event: &str) -> CandleEvent {
+    let words: Vec<&str> = event.split_whitespace().collect();
+    let candle = |time: &str, prices: &[&str], source| {
+        let price = |place: usize| prices[place].parse().unwrap();
+        Candle {
+            high: price(1),
+            low: price(2),
+            close: price(3),
+            trades: prices[4].parse().unwrap(),
+            source,
+            ..Candle::filled(at(time), price(0))
+        }
+    };
+    match words.as_slice() {
+        ["closed", time, prices @ ..] => CandleEvent::CandleClosed {
+            interval: Interval::Minute,
+            candle: candle(time, prices, Source::Built),
+        },
+        ["native", interval, time, prices @ ..] => CandleEvent::CandleImported {
+            interval: interval.parse().unwrap(),
+            candle: candle(time, prices, Source::Native),
+        },
+        _ => panic!("no event reads like {event:?}"),
     }
 }
 
@@ -69,6 +111,23 @@ fn market_event(event: &str) -> MarketEvent {
         ["pulse", time] => {
             MarketEvent::PulseObserved { venue_time: at(time), received_at: at(time) }
         }
+        ["book", id, time, bids, asks] => MarketEvent::BookSnapshotObserved {
+            told: told(time),
+            snapshot: BookSnapshot {
+                update_id: id.parse().unwrap(),
+                bids: levels(bids),
+                asks: levels(asks),
+            },
+        },
+        ["diff", range, time, bids, asks] => {
+            let (first_id, last_id) = ids(range);
+            let (bids, asks) = (levels(bids), levels(asks));
+            let diff = BookDiff { first_id, last_id, previous_id: None, bids, asks };
+            MarketEvent::BookDiffObserved { told: told(time), diff }
+        }
+        ["lost", time] => {
+            MarketEvent::BookLost { told: told(time), reason: LostReason::Disconnected }
+        }
         [id, time, price, quantity, taker] => MarketEvent::TickObserved(Tick {
             trade_id: id.parse().unwrap(),
             price: price.parse().unwrap(),
@@ -79,4 +138,17 @@ fn market_event(event: &str) -> MarketEvent {
         }),
         _ => panic!("no event reads like {event:?}"),
     }
+}
+
+fn told(time: &str) -> Told {
+    let venue_time = at(time);
+    Told { session: Session(1), venue_time, received_at: venue_time.plus(-SECOND) }
+}
+
+fn levels(drawn: &str) -> Vec<Level> {
+    let level = |level: &str| {
+        let (price, quantity) = level.split_once('x').unwrap();
+        Level { price: price.parse().unwrap(), quantity: quantity.parse().unwrap() }
+    };
+    if drawn == "-" { Vec::new() } else { drawn.split(',').map(level).collect() }
 }

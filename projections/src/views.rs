@@ -8,6 +8,7 @@ use eventlog::entry::{Entry, Offset};
 use eventlog::stream::Log;
 use tokio::sync::watch;
 
+use crate::books::Books;
 use crate::candles::Candles;
 use crate::prices::{Prices, Quote};
 use crate::view::View;
@@ -16,6 +17,9 @@ use crate::view::View;
 pub struct Views {
     prices: RwLock<Prices>,
     candles: RwLock<Candles>,
+    books: RwLock<Books>,
+    /// Held for writing while entries are folded, before any view's own lock.
+    folding: RwLock<()>,
     ledger: watch::Sender<Offset>,
     market: watch::Sender<Offset>,
     /// Where an instrument's price is taken from, most trusted first.
@@ -29,6 +33,8 @@ impl Views {
         Self {
             prices: RwLock::default(),
             candles: RwLock::default(),
+            books: RwLock::default(),
+            folding: RwLock::default(),
             ledger: watch::Sender::new(Offset(0)),
             market: watch::Sender::new(Offset(0)),
             venues,
@@ -43,8 +49,21 @@ impl Views {
         self.candles.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the price of an instrument at its primary venue: the first that ever traded it.
+    pub fn books(&self) -> RwLockReadGuard<'_, Books> {
+        self.books.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the price of an instrument at its primary venue: the first that ever traded it. It
+    /// is fresh while its synced book is.
     pub fn quote(&self, instrument: &Instrument) -> Option<Quote> {
+        let mut quote = self.last(instrument)?;
+        let books = self.books();
+        let book = books.get(&quote.venue, instrument).filter(|book| book.synced);
+        quote.book_told_at = book.map(|book| book.told_at());
+        Some(quote)
+    }
+
+    fn last(&self, instrument: &Instrument) -> Option<Quote> {
         let prices = self.prices();
         self.venues
             .iter()
@@ -54,7 +73,15 @@ impl Views {
 
     /// Returns the instrument's primary venue.
     pub fn primary(&self, instrument: &Instrument) -> Option<Venue> {
-        self.quote(instrument).map(|quote| quote.venue)
+        self.last(instrument).map(|quote| quote.venue)
+    }
+
+    /// Reads while nothing is folded, so that what is read of several views belongs together, and
+    /// to the offset up to which the market log is in. Projectors wait: be quick, and do not ask
+    /// for rest while at rest.
+    pub fn at_rest<R>(&self, read: impl FnOnce(Offset) -> R) -> R {
+        let _rest = self.folding.read().unwrap_or_else(PoisonError::into_inner);
+        read(self.applied(Log::Market))
     }
 
     /// Returns the offset up to which a log's entries are folded in.
@@ -72,8 +99,10 @@ impl Views {
     /// Folds entries of one log, in offset order: each view is locked once for all of them.
     pub fn fold(&self, log: Log, entries: &[Entry]) {
         let Some(last) = entries.last() else { return };
+        let _folding = self.folding.write().unwrap_or_else(PoisonError::into_inner);
         fold_into(&self.prices, entries);
         fold_into(&self.candles, entries);
+        fold_into(&self.books, entries);
         self.offset(log).send_replace(last.offset);
     }
 
@@ -91,3 +120,6 @@ fn fold_into<V: View>(view: &RwLock<V>, entries: &[Entry]) {
         view.fold(entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

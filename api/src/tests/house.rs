@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use commands::clock::Clock;
 use commands::feed_status::{FeedBoard, FeedStatus};
+use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::event::Event;
 use domain::instrument::Venue;
-use domain::market::event::MarketEvent;
+use domain::market::event::{MarketEvent, Told};
 use domain::observation::Pace;
 use domain::tick::{Side, Tick};
 use domain::time::Timestamp;
@@ -57,8 +58,8 @@ pub(crate) struct House {
     pub(crate) feed: Arc<FeedStatus>,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
-    views: Arc<Views>,
-    market: Arc<Memory>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) market: Arc<Memory>,
 }
 
 /// What came back, as it came.
@@ -94,6 +95,43 @@ pub(crate) fn tick(trade_id: u64, traded_at: &str, price: &str, quantity: &str) 
         received_at: traded_at,
     };
     Event::Market(MarketEvent::TickObserved(tick))
+}
+
+/// Levels of price and quantity: `65000.00:1.234 64999.00:2.345`.
+pub(crate) fn levels(text: &str) -> Vec<Level> {
+    let level = |level: &str| {
+        let (price, quantity) = level.split_once(':').unwrap();
+        Level { price: price.parse().unwrap(), quantity: quantity.parse().unwrap() }
+    };
+    text.split_whitespace().map(level).collect()
+}
+
+fn told(at: &str) -> Told {
+    let at = at.parse().unwrap();
+    Told { session: Session(1), venue_time: at, received_at: at }
+}
+
+/// A whole book as of an update, told at a time.
+pub(crate) fn snapshot(update_id: u64, at: &str, bids: &str, asks: &str) -> Event {
+    let snapshot = BookSnapshot { update_id, bids: levels(bids), asks: levels(asks) };
+    Event::Market(MarketEvent::BookSnapshotObserved { told: told(at), snapshot })
+}
+
+/// The update `id`, which follows the one before it.
+pub(crate) fn diff(id: u64, at: &str, bids: &str, asks: &str) -> Event {
+    let (bids, asks) = (levels(bids), levels(asks));
+    let diff = BookDiff { first_id: id, last_id: id, previous_id: None, bids, asks };
+    Event::Market(MarketEvent::BookDiffObserved { told: told(at), diff })
+}
+
+pub(crate) fn lost(at: &str, reason: LostReason) -> Event {
+    Event::Market(MarketEvent::BookLost { told: told(at), reason })
+}
+
+/// The venue was heard at this time of its own.
+pub(crate) fn pulse(at: &str) -> Event {
+    let at = at.parse().unwrap();
+    Event::Market(MarketEvent::PulseObserved { venue_time: at, received_at: at })
 }
 
 impl House {

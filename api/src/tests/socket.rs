@@ -1,4 +1,4 @@
-//! The WebSocket, from a client's side.
+//! The WebSocket as a plain client sees it, and who may open one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,72 +7,15 @@ use eventlog::memory::Memory;
 use eventlog::stream::Log;
 use expect_test::expect;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::settings::{Settings, WsSettings};
+use crate::tests::client::Client;
 use crate::tests::house::{House, append, tick};
 
 const BTC: &str = "market-binance.BTC-USDT";
 const SUBSCRIBE: &str =
     r#"{"action":"subscribe","channel":"market","symbols":["BTC-USDT","ETH-USDT"]}"#;
-
-struct Client(WebSocketStream<TcpStream>);
-
-impl Client {
-    async fn connect(
-        house: &House,
-        path: &str,
-        headers: &[(&'static str, &str)],
-    ) -> Result<Self, u16> {
-        let stream = TcpStream::connect(house.address).await.unwrap();
-        let mut request = format!("ws://{}{path}", house.address).into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        match tokio_tungstenite::client_async(request, stream).await {
-            Ok((socket, _)) => Ok(Self(socket)),
-            Err(Error::Http(response)) => Err(response.status().as_u16()),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    async fn open(house: &House) -> Self {
-        Self::connect(house, "/ws/market", &[]).await.unwrap()
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.0.send(Message::text(text)).await.unwrap();
-    }
-
-    /// Returns what comes next. What never comes is a failure, not a wait.
-    async fn message(&mut self) -> Option<Result<Message, Error>> {
-        let patience = Duration::from_secs(20);
-        tokio::time::timeout(patience, self.0.next()).await.expect("a message in time")
-    }
-
-    /// Returns the next text; pings are answered on the way.
-    async fn next(&mut self) -> String {
-        loop {
-            match self.message().await.unwrap().unwrap() {
-                Message::Text(text) => return text.to_string(),
-                Message::Ping(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    /// Returns the code with which the server closes, whatever comes before.
-    async fn closed(&mut self) -> u16 {
-        loop {
-            if let Message::Close(frame) = self.message().await.unwrap().unwrap() {
-                return frame.unwrap().code.into();
-            }
-        }
-    }
-}
 
 fn ws(settings: WsSettings) -> Settings {
     Settings { ws: settings, ..Settings::default() }
@@ -221,10 +164,7 @@ async fn what_is_not_understood_is_said_in_the_language_of_the_handshake() {
     let mut client = Client::connect(&house, "/ws/market", &english).await.unwrap();
     for (text, code) in [
         ("hello", "WS_001"),
-        (
-            r#"{"action":"subscribe","channel":"orderbook","symbol":"BTC-USDT","depth":10}"#,
-            "WS_002",
-        ),
+        (r#"{"action":"subscribe","channel":"candles","symbol":"BTC-USDT"}"#, "WS_002"),
         (r#"{"action":"subscribe","channel":"market"}"#, "WS_003"),
     ] {
         client.send(text).await;
@@ -301,6 +241,18 @@ async fn too_many_messages_are_forgiven_once() {
         assert!(client.next().await.contains(code));
     }
     client.send("hello").await;
+    assert_eq!(client.closed().await, 1008);
+}
+
+#[tokio::test]
+async fn a_pong_that_nobody_asked_for_is_a_message() {
+    let limits = WsSettings { messages_burst: 2, messages_per_second: 0, ..WsSettings::default() };
+    let house = House::with(ws(limits)).await;
+    let mut client = Client::open(&house).await;
+    for _ in 0..4 {
+        client.0.send(Message::Pong(Bytes::new())).await.unwrap();
+    }
+    assert!(client.next().await.contains("WS_005"));
     assert_eq!(client.closed().await, 1008);
 }
 

@@ -1,16 +1,49 @@
-//! The messages of the WebSocket: what clients send, and how frames are written.
+//! What clients send, and what is said of it.
 
-use domain::amount::at_scale;
-use domain::instrument::Instrument;
-use domain::tick::Tick;
+use std::time::Duration;
+
+use domain::candle::Interval;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::problem::{Code, Language};
+use crate::problem::Code;
 
-/// The one channel so far.
-const MARKET: &str = "market";
+/// Levels a side that a client gets when it does not say how many, and the most that it may ask for.
+pub const DEPTH_DEFAULT: usize = 10;
+pub const DEPTH_MAX: usize = 100;
+
+/// The longest pause between two frames that a client may ask for. A longer one is `WS_003`.
+const RATE_MS_MAX: u64 = 60_000;
+
+/// Symbols that one message may name. More is `WS_003`: each is answered for itself.
+const SYMBOLS_MAX: usize = 1_024;
+
+/// How a connection speaks; chosen once, at the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Data and errors, with exactly the keys of the specification.
+    Plain,
+    /// Everything: sequences, snapshots, deltas, gaps, heartbeats.
+    Extended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    Market,
+    Orderbook,
+    Candles,
+}
+
+impl Channel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Market => "market",
+            Self::Orderbook => "orderbook",
+            Self::Candles => "candles",
+        }
+    }
+}
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,15 +51,53 @@ pub struct Request {
     /// Given back in the answer. Without one there is no answer but errors.
     pub id: Option<Value>,
     pub action: Action,
-    /// As they were written: each is judged for itself.
-    pub symbols: Vec<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Subscribe(Subscribe),
+    Unsubscribe(Subscribe),
+    List,
+    Ping,
+}
+
+/// What is listened to, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    pub channel: Channel,
+    /// As they were written: each is judged for itself.
+    pub symbols: Vec<String>,
+    pub wishes: Wishes,
+    pub from: Option<From>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// Levels a side, on `orderbook`.
+    pub depth: usize,
+    /// Changes of the book instead of whole books.
+    pub deltas: bool,
+    /// The length of a candle, on `candles`.
+    pub interval: Interval,
+    /// Between two frames of one subscription there is at least this; zero means all of them.
+    pub pause: Duration,
+    pub on_slow: OnSlow,
+}
+
+/// What becomes of a client that cannot keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
-    Subscribe,
-    Unsubscribe,
+pub enum OnSlow {
+    /// It goes on with the newest.
+    Conflate,
+    Disconnect,
+}
+
+/// Where a client goes on that was here before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From {
+    pub seq: u64,
+    pub epoch: String,
 }
 
 /// Why a message, or a symbol in it, was not taken.
@@ -43,9 +114,13 @@ impl Rejection {
     }
 }
 
+fn bad(detail: impl Into<String>) -> Rejection {
+    Rejection::new(Code::WsBadParameter, detail)
+}
+
 impl Request {
     /// Reads a message. What we do not know is refused, so that nobody believes it has an effect.
-    pub fn read(text: &str) -> Result<Self, Rejection> {
+    pub fn read(text: &str, mode: Mode) -> Result<Self, Rejection> {
         let message: Value = serde_json::from_str(text)
             .map_err(|error| Rejection::new(Code::WsNotJson, error.to_string()))?;
         let Value::Object(mut message) = message else {
@@ -53,173 +128,237 @@ impl Request {
         };
         let id = message.remove("id");
         if id.as_ref().is_some_and(|id| !id.is_string() && !id.is_number()) {
-            return Err(Rejection::new(Code::WsBadParameter, "id must be a string or a number"));
+            return Err(bad("id must be a string or a number"));
         }
-        Self::of(id.clone(), message).map_err(|rejection| Rejection { id, ..rejection })
+        match Self::action(message, mode) {
+            Ok(Action::List) if id.is_none() => Err(bad("list needs an id")),
+            Ok(action) => Ok(Self { id, action }),
+            Err(rejection) => Err(Rejection { id, ..rejection }),
+        }
     }
 
-    fn of(id: Option<Value>, mut message: Map<String, Value>) -> Result<Self, Rejection> {
+    fn action(mut message: Map<String, Value>, mode: Mode) -> Result<Action, Rejection> {
         let action = match take_text(&mut message, "action")?.as_str() {
-            "subscribe" => Action::Subscribe,
-            "unsubscribe" => Action::Unsubscribe,
+            "subscribe" => Action::Subscribe(Subscribe::take(&mut message, mode)?),
+            "unsubscribe" => Action::Unsubscribe(Subscribe::take(&mut message, mode)?),
+            "list" => Action::List,
+            "ping" => Action::Ping,
+            "auth" => {
+                let detail = "authentication is not served yet; what is served needs none";
+                return Err(Rejection::new(Code::WsNotAuthenticated, detail));
+            }
             other => {
                 let detail = format!("action {other:?} is not served by this version");
                 return Err(Rejection::new(Code::WsUnknown, detail));
             }
         };
-        let channel = take_text(&mut message, "channel")?;
-        if channel != MARKET {
-            let detail = format!("channel {channel:?} is not served by this version");
-            return Err(Rejection::new(Code::WsUnknown, detail));
-        }
-        let mut symbols = match message.remove("symbols") {
-            None => Vec::new(),
-            Some(symbols) => serde_json::from_value(symbols).map_err(|_| {
-                Rejection::new(Code::WsBadParameter, "symbols must be a list of strings")
-            })?,
-        };
-        if message.contains_key("symbol") {
-            symbols.push(take_text(&mut message, "symbol")?);
-        }
-        if symbols.is_empty() {
-            return Err(Rejection::new(Code::WsBadParameter, "symbols must name at least one"));
-        }
         match message.keys().next() {
-            Some(key) => Err(Rejection::new(Code::WsBadParameter, format!("no such key: {key:?}"))),
-            None => Ok(Self { id, action, symbols }),
+            Some(key) => Err(bad(format!("no such key here: {key:?}"))),
+            None => Ok(action),
         }
     }
+}
+
+impl Subscribe {
+    fn take(message: &mut Map<String, Value>, mode: Mode) -> Result<Self, Rejection> {
+        let channel = match take_text(message, "channel")?.as_str() {
+            "market" => Channel::Market,
+            "orderbook" => Channel::Orderbook,
+            "candles" if mode == Mode::Extended => Channel::Candles,
+            "candles" => {
+                let detail = "candles are for extended connections: connect with ?v=1";
+                return Err(Rejection::new(Code::WsUnknown, detail));
+            }
+            other => {
+                let detail = format!("channel {other:?} is not served by this version");
+                return Err(Rejection::new(Code::WsUnknown, detail));
+            }
+        };
+        if mode == Mode::Plain {
+            let extended = ["from_seq", "epoch", "mode", "max_rate_ms", "on_slow"];
+            if let Some(key) = extended.into_iter().find(|key| message.contains_key(*key)) {
+                return Err(bad(format!("{key} is for extended connections: connect with ?v=1")));
+            }
+        }
+        Ok(Self {
+            channel,
+            symbols: take_symbols(message)?,
+            wishes: Wishes::take(message, channel)?,
+            from: From::take(message)?,
+        })
+    }
+}
+
+impl Wishes {
+    /// Takes out the keys that the channel knows. Others stay in, and are refused with the rest.
+    fn take(message: &mut Map<String, Value>, channel: Channel) -> Result<Self, Rejection> {
+        let mut wishes = Self {
+            depth: DEPTH_DEFAULT,
+            deltas: false,
+            interval: Interval::Minute,
+            pause: Duration::ZERO,
+            on_slow: OnSlow::Conflate,
+        };
+        if channel == Channel::Orderbook {
+            if let Some(depth) = message.remove("depth") {
+                wishes.depth = depth
+                    .as_u64()
+                    .and_then(|depth| usize::try_from(depth).ok())
+                    .filter(|depth| (1..=DEPTH_MAX).contains(depth))
+                    .ok_or_else(|| bad(format!("depth must be 1..{DEPTH_MAX}")))?;
+            }
+            if let Some(form) = message.remove("mode") {
+                wishes.deltas = match form.as_str() {
+                    Some("snapshot") => false,
+                    Some("delta") => true,
+                    _ => return Err(bad("mode must be snapshot or delta")),
+                };
+            }
+        }
+        if channel == Channel::Candles
+            && let Some(interval) = message.remove("interval")
+        {
+            let interval = interval.as_str().and_then(|text| text.parse().ok());
+            wishes.interval =
+                interval.ok_or_else(|| bad("interval must be 1m, 5m, 1h, 4h or 1d"))?;
+        }
+        if let Some(rate) = message.remove("max_rate_ms") {
+            let rate = rate.as_u64().filter(|rate| *rate <= RATE_MS_MAX);
+            let rate = rate.ok_or_else(|| bad(format!("max_rate_ms must be 0..{RATE_MS_MAX}")))?;
+            wishes.pause = Duration::from_millis(rate);
+        }
+        if let Some(on_slow) = message.remove("on_slow") {
+            wishes.on_slow = match on_slow.as_str() {
+                Some("conflate") => OnSlow::Conflate,
+                Some("disconnect") => OnSlow::Disconnect,
+                _ => return Err(bad("on_slow must be conflate or disconnect")),
+            };
+        }
+        Ok(wishes)
+    }
+}
+
+impl From {
+    fn take(message: &mut Map<String, Value>) -> Result<Option<Self>, Rejection> {
+        match (message.remove("from_seq"), message.remove("epoch")) {
+            (None, None) => Ok(None),
+            (Some(seq), Some(Value::String(epoch))) => {
+                let seq = seq.as_u64().ok_or_else(|| bad("from_seq must be a whole number"))?;
+                Ok(Some(Self { seq, epoch }))
+            }
+            (None | Some(_), _) => Err(bad("from_seq and epoch go together; epoch is a string")),
+        }
+    }
+}
+
+/// Returns each symbol once, in the order in which they came.
+fn take_symbols(message: &mut Map<String, Value>) -> Result<Vec<String>, Rejection> {
+    let mut symbols: Vec<String> = match message.remove("symbols") {
+        None => Vec::new(),
+        Some(symbols) => {
+            serde_json::from_value(symbols).map_err(|_| bad("symbols must be a list of strings"))?
+        }
+    };
+    if message.contains_key("symbol") {
+        symbols.push(take_text(message, "symbol")?);
+    }
+    if symbols.len() > SYMBOLS_MAX {
+        return Err(bad(format!("symbols must name at most {SYMBOLS_MAX}")));
+    }
+    if symbols.is_empty() {
+        return Err(bad("symbols must name at least one"));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    symbols.retain(|symbol| seen.insert(symbol.clone()));
+    Ok(symbols)
 }
 
 fn take_text(message: &mut Map<String, Value>, key: &str) -> Result<String, Rejection> {
     match message.remove(key) {
         Some(Value::String(text)) => Ok(text),
-        _ => Err(Rejection::new(Code::WsBadParameter, format!("{key} must be a string"))),
+        _ => Err(bad(format!("{key} must be a string"))),
     }
-}
-
-/// Returns the frame of one trade: exactly the keys of the specification, in its order.
-pub fn trade_frame(
-    instrument: &Instrument,
-    tick: &Tick,
-    (price_scale, quantity_scale): (u32, u32),
-) -> Utf8Bytes {
-    // No text in here needs escaping: an instrument is capital letters, the rest digits.
-    format!(
-        r#"{{"symbol":"{instrument}","price":"{}","timestamp":"{}","volume":"{}"}}"#,
-        at_scale(tick.price.value(), price_scale),
-        tick.traded_at.to_millis_text(),
-        at_scale(tick.quantity.value(), quantity_scale),
-    )
-    .into()
-}
-
-#[derive(Serialize)]
-struct ErrorFrame<'a> {
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: &'a Option<Value>,
-    code: &'static str,
-    message: &'static str,
-    detail: &'a str,
-}
-
-/// Returns the frame that says why something was not taken.
-pub fn error_frame(rejection: &Rejection, language: Language) -> Utf8Bytes {
-    encoded(&ErrorFrame {
-        r#type: "error",
-        id: &rejection.id,
-        code: rejection.code.words().code,
-        message: language.say(rejection.code),
-        detail: &rejection.detail,
-    })
-}
-
-#[derive(Serialize)]
-struct AckFrame<'a> {
-    r#type: &'static str,
-    id: &'a Value,
-    action: Action,
-    channel: &'static str,
-    symbols: &'a [Instrument],
-    rejected: Vec<RejectedSymbol<'a>>,
-}
-
-#[derive(Serialize)]
-struct RejectedSymbol<'a> {
-    symbol: &'a str,
-    code: &'static str,
-    message: &'static str,
-}
-
-/// Returns the frame that says what became of a message that had an id.
-pub fn ack_frame(
-    id: &Value,
-    action: Action,
-    symbols: &[Instrument],
-    rejected: &[(String, Rejection)],
-    language: Language,
-) -> Utf8Bytes {
-    let rejected = rejected.iter().map(|(symbol, rejection)| RejectedSymbol {
-        symbol,
-        code: rejection.code.words().code,
-        message: language.say(rejection.code),
-    });
-    let rejected = rejected.collect();
-    encoded(&AckFrame { r#type: "ack", id, action, channel: MARKET, symbols, rejected })
-}
-
-fn encoded(frame: &impl Serialize) -> Utf8Bytes {
-    serde_json::to_string(frame).expect("texts can always be written as JSON").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_trade_is_written_as_the_specification_shows_it() {
-        let tick = Tick {
-            trade_id: 1,
-            price: "65432.1".parse().unwrap(),
-            quantity: "1.23".parse().unwrap(),
-            taker: domain::tick::Side::Buy,
-            traded_at: "2024-03-21T09:30:00.123999Z".parse().unwrap(),
-            received_at: "2024-03-21T09:30:00.2Z".parse().unwrap(),
-        };
-
-        assert_eq!(
-            trade_frame(&"BTC-USDT".parse().unwrap(), &tick, (2, 2)).as_str(),
-            r#"{"symbol":"BTC-USDT","price":"65432.10","timestamp":"2024-03-21T09:30:00.123Z","volume":"1.23"}"#
-        );
+    fn read(text: &str) -> Result<Action, Code> {
+        let read = Request::read(text, Mode::Extended);
+        read.map(|request| request.action).map_err(|rejection| rejection.code)
     }
 
     #[test]
     fn a_message_is_taken_whole_or_not_at_all() {
-        let read = |text| Request::read(text).map_err(|rejection| rejection.code);
-
-        let both =
-            r#"{"action":"unsubscribe","channel":"market","symbols":["A-B"],"symbol":"C-D"}"#;
-        assert_eq!(read(both).unwrap().symbols, ["A-B", "C-D"]);
         for (text, code) in [
             ("", Code::WsNotJson),
             ("[]", Code::WsNotJson),
             (r#"{"action":"subscribe""#, Code::WsNotJson),
             (r#"{"channel":"market"}"#, Code::WsBadParameter),
             (r#"{"action":"buy","channel":"market"}"#, Code::WsUnknown),
-            (r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B"}"#, Code::WsUnknown),
+            (r#"{"action":"subscribe","channel":"positions","symbol":"A-B"}"#, Code::WsUnknown),
             (r#"{"action":"subscribe","channel":"market"}"#, Code::WsBadParameter),
             (r#"{"action":"subscribe","channel":"market","symbols":"A-B"}"#, Code::WsBadParameter),
-            (
-                r#"{"action":"subscribe","channel":"market","symbol":"A-B","from_seq":1}"#,
-                Code::WsBadParameter,
-            ),
-            (
-                r#"{"action":"subscribe","channel":"market","symbol":"A-B","id":{}}"#,
-                Code::WsBadParameter,
-            ),
+            (r#"{"action":"ping","channel":"market"}"#, Code::WsBadParameter),
+            (r#"{"action":"list"}"#, Code::WsBadParameter),
+            (r#"{"action":"auth","ticket":"t"}"#, Code::WsNotAuthenticated),
         ] {
             assert_eq!(read(text), Err(code), "{text}");
         }
+    }
+
+    #[test]
+    fn a_key_is_refused_where_it_has_no_effect_or_no_such_value() {
+        for (channel, keys) in [
+            ("market", r#""id":{}"#),
+            ("market", r#""from_seq":1"#),
+            ("market", r#""epoch":"e""#),
+            ("market", r#""from_seq":-1,"epoch":"e""#),
+            ("market", r#""from_seq":1,"epoch":2"#),
+            ("market", r#""depth":10"#),
+            ("market", r#""interval":"1m""#),
+            ("market", r#""max_rate_ms":60001"#),
+            ("market", r#""on_slow":"wait""#),
+            ("orderbook", r#""depth":0"#),
+            ("orderbook", r#""depth":101"#),
+            ("orderbook", r#""depth":"10""#),
+            ("orderbook", r#""mode":"both""#),
+            ("orderbook", r#""interval":"1m""#),
+            ("candles", r#""interval":"2m""#),
+            ("candles", r#""mode":"delta""#),
+            ("candles", r#""speed":1"#),
+        ] {
+            let text =
+                format!(r#"{{"action":"subscribe","channel":"{channel}","symbol":"A-B",{keys}}}"#);
+            assert_eq!(read(&text), Err(Code::WsBadParameter), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_says_what_and_how() {
+        let text = r#"{"action":"subscribe","channel":"orderbook","symbols":["A-B","C-D","A-B"],
+            "symbol":"E-F","depth":25,"mode":"delta","max_rate_ms":250,"on_slow":"disconnect",
+            "from_seq":266752,"epoch":"e"}"#;
+        let Ok(Action::Subscribe(subscribe)) = read(text) else { panic!() };
+
+        assert_eq!(subscribe.symbols, ["A-B", "C-D", "E-F"]);
+        assert_eq!(subscribe.from, Some(From { seq: 266_752, epoch: "e".into() }));
+        let wishes = subscribe.wishes;
+        assert_eq!((wishes.depth, wishes.deltas), (25, true));
+        assert_eq!((wishes.pause.as_millis(), wishes.on_slow), (250, OnSlow::Disconnect));
+    }
+
+    #[test]
+    fn a_plain_connection_has_the_keys_of_the_specification() {
+        let plain = |text| Request::read(text, Mode::Plain).map_err(|rejection| rejection.code);
+
+        let book = r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B","depth":10}"#;
+        assert!(plain(book).is_ok());
+        let candles = r#"{"action":"subscribe","channel":"candles","symbol":"A-B"}"#;
+        assert_eq!(plain(candles), Err(Code::WsUnknown));
+        let deltas =
+            r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B","mode":"delta"}"#;
+        assert_eq!(plain(deltas), Err(Code::WsBadParameter));
     }
 }

@@ -1,296 +1,79 @@
-//! One WebSocket: what its client listens to, what it is due, and when it must go.
+//! One WebSocket: what its client asks for, what it is due, and when it must go.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::instrument::{Instrument, Venue};
-use eventlog::entry::Version;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use projections::prices::Freshness;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::app::App;
 use crate::problem::{Code, Language};
-use crate::settings::WsSettings;
-use crate::ws::broadcast::{Due, Ring};
-use crate::ws::protocol::{self, Action, Rejection, Request};
+use crate::ws::answers;
+use crate::ws::bell::{Bell, Slot};
+use crate::ws::hub::Hub;
+use crate::ws::outbox::{NotWritten, Outbox};
+use crate::ws::pace::{self, Allowance, Deadlines, Overdue, Taken};
+use crate::ws::protocol::{Mode, Rejection, Request};
+use crate::ws::subscription::{Client, Left, Subscription, SubscriptionKey};
 
-/// How long a close may take: to get our frame out, and then for the client to hang up.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes that are read from a client at once: its messages are short.
+const READ_BYTES: usize = 1024;
 
-/// Messages past the limit that are forgiven.
-const STRIKES_MAX: u32 = 1;
+/// News that are delivered before anything else is looked for.
+const NEWS_IN_A_ROW_MAX: u32 = 8;
 
 pub struct Session {
-    app: Arc<App>,
-    ring: Arc<Ring>,
+    pub(super) app: Arc<App>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) mode: Mode,
+    pub(super) language: Language,
     stop: CancellationToken,
-    language: Language,
-    /// The instruments listened to.
-    listening: BTreeMap<Instrument, Sent>,
-    head: watch::Receiver<u64>,
-    /// The place in the ring up to which everything due was sent.
-    place: u64,
+    number: u64,
+    pub(super) bell: Arc<Bell>,
+    pub(super) subscriptions: BTreeMap<Slot, Subscription>,
+    pub(super) slots: BTreeMap<SubscriptionKey, Slot>,
+    pub(super) last_slot: Slot,
+    /// Those that have something due, and the one that had its turn last.
+    pub(super) ready: BTreeSet<Slot>,
+    served: Slot,
+    /// Those that rang, on their way to `ready`.
+    rung: Vec<Slot>,
+    /// Those whose client wants nothing before.
+    paced: BTreeSet<(Instant, Slot)>,
+    /// Those that go on from the log.
+    returning: BTreeSet<Slot>,
+    pub(super) outbox: Outbox,
+    /// Whether tungstenite may hold something that is to go out first.
+    unflushed: bool,
     allowance: Allowance,
-    deadlines: Deadlines,
+    pub(super) deadlines: Deadlines,
+    heartbeats: u64,
 }
 
 /// Why a session ends.
 #[derive(Debug)]
-enum Ending {
+pub enum Ending {
     /// We close, and say why.
-    Close(CloseCode, &'static str),
+    Close(CloseCode, Cow<'static, str>),
     /// The client closed, or is gone.
     Gone,
 }
 
-const SLOW: Ending = Ending::Close(CloseCode::Library(4409), "a write took too long");
-const IDLE: Ending = Ending::Close(CloseCode::Library(4408), "no subscription in time");
-
-impl Session {
-    pub fn new(
-        app: Arc<App>,
-        ring: Arc<Ring>,
-        stop: CancellationToken,
-        language: Language,
-    ) -> Self {
-        let (now, head) = (Instant::now(), ring.watch());
-        let place = *head.borrow();
-        Self {
-            allowance: Allowance::new(&app.settings.ws, now),
-            deadlines: Deadlines::new(&app.settings.ws, now),
-            listening: BTreeMap::new(),
-            place,
-            head,
-            app,
-            ring,
-            stop,
-            language,
-        }
-    }
-
-    /// Serves the client to the end, and closes in order.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S) {
-        let limits = &self.app.settings.ws;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(limits.message_bytes_max))
-            .max_frame_size(Some(limits.message_bytes_max))
-            .write_buffer_size(limits.write_bytes_max / 8)
-            .max_write_buffer_size(limits.write_bytes_max);
-        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-        // A panic in a task of its own would be a bare 1006 to the client, and nothing to us.
-        let ending = match AssertUnwindSafe(self.run(&mut socket)).catch_unwind().await {
-            Ok(Ok(())) => Ending::Gone,
-            Ok(Err(ending)) => ending,
-            Err(_) => {
-                error!("a session panicked");
-                Ending::Close(CloseCode::Error, "our fault")
-            }
-        };
-        debug!(?ending, "a WebSocket ends");
-        if let Ending::Close(code, reason) = ending {
-            close(socket, code, reason).await;
-        }
-    }
-
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-    ) -> Result<(), Ending> {
-        loop {
-            let (place, listens) = (self.place, !self.listening.is_empty());
-            // Nothing is written in a branch: what is dropped with the others loses nothing. News
-            // come last, so that a market that never rests does not keep the client from a word.
-            let turn = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => Turn::Stop,
-                message = socket.next() => Turn::Message(message),
-                () = sleep_until(self.deadlines.next()) => Turn::Deadline,
-                _ = self.head.wait_for(|head| *head > place), if listens => Turn::News,
-            };
-            match turn {
-                Turn::Stop => return Err(Ending::Close(CloseCode::Away, "shutdown")),
-                Turn::Message(None) => return Ok(()),
-                Turn::Message(Some(message)) => self.take(socket, message).await?,
-                Turn::Deadline => {
-                    if self.deadlines.pass(Instant::now())? {
-                        self.write(socket, [Message::Ping(Bytes::new())]).await?;
-                    }
-                }
-                Turn::News => self.deliver(socket).await?,
-            }
-        }
-    }
-
-    async fn take<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-        message: Result<Message, Error>,
-    ) -> Result<(), Ending> {
-        let now = Instant::now();
-        let text = match message.map_err(|error| ending_of(&error))? {
-            Message::Pong(_) => {
-                self.deadlines.heard(now);
-                return Ok(());
-            }
-            Message::Close(_) => return self.farewell(socket).await,
-            Message::Binary(_) | Message::Frame(_) => {
-                return Err(Ending::Close(CloseCode::Unsupported, "text only"));
-            }
-            Message::Ping(_) => None,
-            Message::Text(text) => Some(text),
-        };
-        if !self.allowance.take(now)? {
-            let detail = "the next message past the limit closes the connection";
-            return self.reject(socket, Rejection::new(Code::WsTooManyMessages, detail)).await;
-        }
-        match text.map(|text| Request::read(&text)) {
-            // tungstenite has queued the pong already.
-            None => self.write(socket, []).await,
-            Some(Ok(request)) => self.answer(socket, request).await,
-            Some(Err(rejection)) => self.reject(socket, rejection).await,
-        }
-    }
-
-    /// Answers the client's close: tungstenite has queued it.
-    async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        socket: &mut WebSocketStream<S>,
-    ) -> Result<(), Ending> {
-        drop(timeout(CLOSE_PATIENCE, socket.flush()).await);
-        Err(Ending::Gone)
-    }
-
-    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-        request: Request,
-    ) -> Result<(), Ending> {
-        let (mut taken, mut rejected) = (Vec::new(), Vec::new());
-        for symbol in request.symbols {
-            match self.judge(&symbol, request.action) {
-                Ok(instrument) => taken.push(instrument),
-                Err(rejection) => rejected.push((symbol, rejection)),
-            }
-        }
-        let mut messages = Vec::new();
-        if let Some(id) = &request.id {
-            let ack = protocol::ack_frame(id, request.action, &taken, &rejected, self.language);
-            messages.push(Message::Text(ack));
-        } else {
-            for (_, rejection) in &rejected {
-                messages.push(Message::Text(protocol::error_frame(rejection, self.language)));
-            }
-        }
-        if request.action == Action::Subscribe && !taken.is_empty() {
-            self.deadlines.subscribed();
-            for instrument in &taken {
-                messages.extend(self.current(instrument).map(Message::Text));
-            }
-        }
-        self.write(socket, messages).await
-    }
-
-    /// Takes one symbol in or out, or says why not.
-    fn judge(&mut self, symbol: &str, action: Action) -> Result<Instrument, Rejection> {
-        let invalid = |detail| Rejection::new(Code::InvalidSymbol, detail);
-        let instrument: Instrument =
-            symbol.parse().map_err(|error| invalid(format!("{symbol:?}: {error}")))?;
-        match action {
-            Action::Unsubscribe => {
-                self.listening.remove(&instrument);
-            }
-            Action::Subscribe => {
-                self.app.known(&instrument).map_err(|problem| invalid(problem.detail))?;
-                let subscriptions_max = self.app.settings.ws.subscriptions_max;
-                if self.listening.len() >= subscriptions_max
-                    && !self.listening.contains_key(&instrument)
-                {
-                    let detail = format!("{symbol}: a connection has at most {subscriptions_max}");
-                    return Err(Rejection::new(Code::WsTooManySubscriptions, detail));
-                }
-                self.listening.insert(instrument.clone(), Sent::default());
-            }
-        }
-        Ok(instrument)
-    }
-
-    /// Returns the frame of an instrument's price as it stands, when it is news and not too old. The
-    /// views are never behind the ring, so what follows is newer.
-    fn current(&mut self, instrument: &Instrument) -> Option<Utf8Bytes> {
-        let quote = self.app.views.quote(instrument)?;
-        if !self.listening.get_mut(instrument)?.advance(&quote.venue, quote.version) {
-            return None;
-        }
-        let now = self.app.feeds.now(&quote.venue, self.app.clock.as_ref());
-        let scales = (quote.price_scale, quote.quantity_scale);
-        (quote.freshness(now) != Freshness::Lost)
-            .then(|| protocol::trade_frame(instrument, &quote.tick, scales))
-    }
-
-    /// Sends what is due, or as much of it as goes at once.
-    async fn deliver<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-    ) -> Result<(), Ending> {
-        let mut frames = Vec::new();
-        match self.ring.pull(&mut self.place) {
-            Due::Batches(batches) => {
-                for batch in &batches {
-                    let Some(sent) = self.listening.get_mut(&batch.instrument) else { continue };
-                    if sent.advance(&batch.venue, batch.version) {
-                        frames.extend(batch.frames.iter().cloned());
-                    }
-                }
-            }
-            // The client was slower than the market: it goes on with the newest price of each
-            // instrument that moved in the meantime.
-            Due::Lapped => {
-                let listening: Vec<Instrument> = self.listening.keys().cloned().collect();
-                frames.extend(listening.iter().filter_map(|instrument| self.current(instrument)));
-            }
-        }
-        self.write(socket, frames.into_iter().map(Message::Text)).await
-    }
-
-    async fn reject<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        socket: &mut WebSocketStream<S>,
-        rejection: Rejection,
-    ) -> Result<(), Ending> {
-        let frame = protocol::error_frame(&rejection, self.language);
-        self.write(socket, [Message::Text(frame)]).await
-    }
-
-    /// Writes messages and flushes once.
-    async fn write<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        socket: &mut WebSocketStream<S>,
-        messages: impl IntoIterator<Item = Message>,
-    ) -> Result<(), Ending> {
-        let write = async {
-            for message in messages {
-                socket.feed(message).await?;
-            }
-            socket.flush().await
-        };
-        match timeout(self.app.settings.ws.write_patience, write).await {
-            Ok(written) => written.map_err(|error| ending_of(&error)),
-            Err(_) => Err(SLOW),
-        }
-    }
-}
+const SLOW: CloseCode = CloseCode::Library(4409);
+const IDLE: CloseCode = CloseCode::Library(4408);
 
 /// What a session is woken by.
 enum Turn {
@@ -300,29 +83,307 @@ enum Turn {
     News,
 }
 
-/// Up to where an instrument's trades were sent: versions count for one venue only.
-#[derive(Debug, Default)]
-struct Sent(Option<(Venue, Version)>);
-
-impl Sent {
-    /// Whether this is news; then it counts as sent.
-    fn advance(&mut self, venue: &Venue, version: Version) -> bool {
-        let known = |(sent_of, sent): &(Venue, Version)| sent_of == venue && *sent >= version;
-        let news = !self.0.as_ref().is_some_and(known);
-        if news {
-            self.0 = Some((venue.clone(), version));
+impl Session {
+    pub fn new(
+        app: Arc<App>,
+        hub: Arc<Hub>,
+        stop: CancellationToken,
+        (mode, language): (Mode, Language),
+    ) -> Self {
+        let (now, settings) = (Instant::now(), &app.settings.ws);
+        Self {
+            allowance: Allowance::new(settings, now),
+            deadlines: Deadlines::new(settings, mode, now),
+            outbox: Outbox::new(settings.write_bytes_max),
+            number: hub.next_session(),
+            bell: Arc::default(),
+            subscriptions: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            last_slot: Slot(0),
+            ready: BTreeSet::new(),
+            served: Slot(0),
+            rung: Vec::new(),
+            unflushed: false,
+            paced: BTreeSet::new(),
+            returning: BTreeSet::new(),
+            heartbeats: 0,
+            app,
+            hub,
+            mode,
+            language,
+            stop,
         }
-        news
     }
+
+    /// Serves the client to the end, and closes in order.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S) {
+        let limits = &self.app.settings.ws;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(limits.message_bytes_max))
+            .max_frame_size(Some(limits.message_bytes_max))
+            .read_buffer_size(READ_BYTES);
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        // A panic in a task of its own would be a bare 1006 to the client, and nothing to us.
+        let ending = match AssertUnwindSafe(self.run(&mut socket)).catch_unwind().await {
+            Ok(Ok(())) => Ending::Gone,
+            Ok(Err(ending)) => ending,
+            Err(_) => {
+                error!("a session panicked");
+                Ending::Close(CloseCode::Error, "our fault".into())
+            }
+        };
+        debug!(?ending, "a WebSocket ends");
+        // Nobody rings for it any more.
+        self.subscriptions.clear();
+        if let Ending::Close(code, reason) = ending {
+            let frame = CloseFrame { code, reason: (&*reason).into() };
+            let patience = self.app.settings.ws.close_patience;
+            close(socket, &mut self.outbox, frame, patience).await;
+        }
+    }
+
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), Ending> {
+        // Made once: to wait anew for each wake-up would be a good part of its cost.
+        let (stop, bell) = (self.stop.clone(), Arc::clone(&self.bell));
+        let mut stopped = pin!(stop.cancelled());
+        let mut alarm = pin!(sleep_until(self.deadlines.next()));
+        let mut news_in_a_row = 0;
+        loop {
+            let busy = !self.ready.is_empty() || !self.returning.is_empty();
+            let wake_at = match self.paced.first() {
+                Some((at, _)) => self.deadlines.next().min(*at),
+                None => self.deadlines.next(),
+            };
+            // An alarm that goes off too early costs one look.
+            if wake_at < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake_at);
+            }
+            // Nothing is written in a branch: what is dropped with the others loses nothing. News
+            // are looked for first, which spares a wake-up all other looks; but not for ever, so
+            // that a market that never rests does not keep the client from a word.
+            let news_first = news_in_a_row < NEWS_IN_A_ROW_MAX;
+            let turn = tokio::select! {
+                biased;
+                () = bell.rings(), if !busy && news_first => Turn::News,
+                () = std::future::ready(()), if busy && news_first => Turn::News,
+                message = socket.next() => Turn::Message(message),
+                () = &mut alarm => Turn::Deadline,
+                () = &mut stopped => Turn::Stop,
+                () = bell.rings(), if !busy && !news_first => Turn::News,
+                () = std::future::ready(()), if busy && !news_first => Turn::News,
+            };
+            news_in_a_row = match turn {
+                Turn::News if news_first => news_in_a_row + 1,
+                _ => 0,
+            };
+            match turn {
+                Turn::Stop => return self.stopped(socket).await,
+                Turn::Message(None) => return Ok(()),
+                Turn::Message(Some(message)) => {
+                    // It may have had tungstenite queue an answer.
+                    self.unflushed = true;
+                    self.hear(socket, message).await?;
+                }
+                Turn::Deadline => self.pass(socket).await?,
+                Turn::News => self.deliver(socket).await?,
+            }
+        }
+    }
+
+    /// Says goodbye, and when to come back.
+    async fn stopped<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), Ending> {
+        self.say_closing("shutdown");
+        self.write(socket).await?;
+        Err(Ending::Close(CloseCode::Away, "shutdown".into()))
+    }
+
+    fn say_closing(&mut self, reason: &str) {
+        if self.mode == Mode::Extended {
+            let settings = &self.app.settings.ws;
+            let spread = settings.reconnect_spread;
+            let after = pace::reconnect_after(settings.lot, self.number, spread).as_millis();
+            let after = u64::try_from(after).unwrap_or(u64::MAX);
+            self.outbox.say(&answers::closing(reason, after));
+        }
+    }
+
+    async fn hear<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+        message: Result<Message, Error>,
+    ) -> Result<(), Ending> {
+        let now = Instant::now();
+        let text = match message.map_err(|error| ending_of(&error))? {
+            // One that nobody asked for is a message like others.
+            Message::Pong(_) if self.deadlines.heard(now) => return Ok(()),
+            Message::Close(_) => {
+                // tungstenite has queued the answer.
+                let patience = self.app.settings.ws.close_patience;
+                drop(timeout(patience, socket.flush()).await);
+                return Err(Ending::Gone);
+            }
+            Message::Binary(_) | Message::Frame(_) => {
+                return Err(Ending::Close(CloseCode::Unsupported, "text only".into()));
+            }
+            Message::Ping(_) | Message::Pong(_) => None,
+            Message::Text(text) => Some(text),
+        };
+        match (self.allowance.take(now), text) {
+            (Taken::TooMany, _) => {
+                return Err(Ending::Close(CloseCode::Policy, "too many messages".into()));
+            }
+            (Taken::Forgiven, _) => {
+                let detail = "the next message past the limit closes the connection";
+                self.reject(&Rejection::new(Code::WsTooManyMessages, detail));
+            }
+            // The pong is queued already; writing flushes it.
+            (Taken::Yes, None) => {}
+            (Taken::Yes, Some(text)) => match Request::read(&text, self.mode) {
+                Ok(request) => self.answer(request).await?,
+                Err(rejection) => self.reject(&rejection),
+            },
+        }
+        self.deliver(socket).await
+    }
+
+    pub(super) fn reject(&mut self, rejection: &Rejection) {
+        self.outbox.say(&answers::error(rejection, None, self.language));
+    }
+
+    async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), Ending> {
+        while let Some(overdue) = self.deadlines.pass(Instant::now()) {
+            let away = |reason: &'static str| Err(Ending::Close(CloseCode::Away, reason.into()));
+            match overdue {
+                Overdue::Idle => {
+                    return Err(Ending::Close(IDLE, "no subscription in time".into()));
+                }
+                Overdue::NoPong => return away("no pong"),
+                Overdue::Ended => return away("the connection is too old: connect anew"),
+                Overdue::Closing => self.say_closing("too_old"),
+                Overdue::Heartbeat => {
+                    self.heartbeats += 1;
+                    let now = self.app.clock.now();
+                    self.outbox.say(&answers::heartbeat(now, self.heartbeats));
+                }
+                Overdue::Ping => {
+                    self.unflushed = true;
+                    let ping = socket.feed(Message::Ping(Bytes::new())).await;
+                    ping.map_err(|error| ending_of(&error))?;
+                }
+            }
+        }
+        self.deliver(socket).await
+    }
+
+    /// Gathers what is due, or as much of it as goes at once, and writes it once.
+    async fn deliver<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), Ending> {
+        let now = Instant::now();
+        self.bell.take(&mut self.rung);
+        // Mostly it is one, and then it needs no place in the order.
+        let alone =
+            if self.ready.is_empty() && self.rung.len() == 1 { self.rung.pop() } else { None };
+        self.ready.extend(self.rung.drain(..));
+        while let Some((at, slot)) = self.paced.first().copied().filter(|(at, _)| *at <= now) {
+            self.paced.remove(&(at, slot));
+            self.ready.insert(slot);
+        }
+        let client = Client { app: &self.app, mode: self.mode, language: self.language, now };
+        let mut turn = alone.or_else(|| next(&self.ready, self.served));
+        while let Some(slot) = turn {
+            self.ready.remove(&slot);
+            self.served = slot;
+            if let Some(subscription) = self.subscriptions.get_mut(&slot) {
+                match subscription.collect(&client, &mut self.outbox) {
+                    Left::Nothing => {}
+                    Left::More => {
+                        self.ready.insert(slot);
+                        break;
+                    }
+                    Left::At(at) => drop(self.paced.insert((at, slot))),
+                    Left::InLog => drop(self.returning.insert(slot)),
+                    Left::TooSlow => {
+                        let seq = subscription.after();
+                        return Err(Ending::Close(SLOW, self.too_slow(Some((slot, seq))).into()));
+                    }
+                }
+            }
+            turn = next(&self.ready, self.served);
+        }
+        if !self.outbox.is_full()
+            && let Some(slot) = self.returning.pop_first()
+            && let Some(subscription) = self.subscriptions.get_mut(&slot)
+        {
+            if subscription.step(&client, &mut self.outbox).await {
+                self.ready.insert(slot);
+            } else {
+                self.returning.insert(slot);
+            }
+        }
+        self.write(socket).await
+    }
+
+    /// Writes what was gathered, after whatever control frames wait.
+    async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), Ending> {
+        let patience = self.app.settings.ws.write_patience;
+        // Only when tungstenite has nothing half written do our own bytes go beneath it.
+        if self.unflushed {
+            match timeout(patience, socket.flush()).await {
+                Ok(flushed) => flushed.map_err(|error| ending_of(&error))?,
+                Err(_) => return Err(Ending::Close(SLOW, self.too_slow(None).into())),
+            }
+            self.unflushed = false;
+        }
+        match self.outbox.write(socket.get_mut(), patience).await {
+            Ok(()) => Ok(()),
+            Err(NotWritten::Gone) => Err(Ending::Gone),
+            Err(NotWritten::Stuck) => {
+                let last = self.outbox.tear();
+                Err(Ending::Close(SLOW, self.too_slow(last).into()))
+            }
+        }
+    }
+
+    /// Says what was delivered last. It fits into the 123 bytes of a close frame's reason.
+    fn too_slow(&self, last: Option<(Slot, u64)>) -> String {
+        let topic = |(slot, seq)| Some((&self.subscriptions.get(&slot)?.topic.key, seq));
+        match last.and_then(topic) {
+            Some((key, seq)) => {
+                let channel = key.subject.channel().as_str();
+                format!("too slow; last delivered: {channel} {} seq {seq}", key.instrument)
+            }
+            None => "too slow".to_owned(),
+        }
+    }
+}
+
+/// Returns whose turn it is, so that each has one before anybody has two.
+fn next(ready: &BTreeSet<Slot>, served: Slot) -> Option<Slot> {
+    let after = ready.range((Bound::Excluded(served), Bound::Unbounded)).next();
+    after.or_else(|| ready.first()).copied()
 }
 
 fn ending_of(error: &Error) -> Ending {
     match error {
-        Error::Capacity(_) => Ending::Close(CloseCode::Size, "the message is too large"),
-        Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text must be UTF-8"),
-        Error::WriteBufferFull(_) => SLOW,
+        Error::Capacity(_) => Ending::Close(CloseCode::Size, "the message is too large".into()),
+        Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text must be UTF-8".into()),
+        Error::WriteBufferFull(_) => Ending::Close(SLOW, "too slow".into()),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ending::Gone,
-        Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "not the protocol"),
+        Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "not the protocol".into()),
         _ => Ending::Gone,
     }
 }
@@ -331,11 +392,17 @@ fn ending_of(error: &Error) -> Ending {
 /// the kernel throw our last frame away.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocketStream<S>,
-    code: CloseCode,
-    reason: &'static str,
+    outbox: &mut Outbox,
+    frame: CloseFrame,
+    patience: Duration,
 ) {
     let farewell = async {
-        socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.ok()?;
+        // A frame that was begun is ended first, tungstenite's or ours: the next would be part of it.
+        if !outbox.is_begun() {
+            socket.flush().await.ok()?;
+        }
+        outbox.write(socket.get_mut(), patience).await.ok()?;
+        socket.send(Message::Close(Some(frame))).await.ok()?;
         let stream = socket.get_mut();
         stream.shutdown().await.ok()?;
         let mut rest = [0; 4096];
@@ -343,111 +410,33 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
         Some(())
     };
     // Too slow, or gone: either way it was told as far as it can be.
-    drop(timeout(CLOSE_PATIENCE, farewell).await);
-}
-
-/// How many messages a client may still send: a bucket that fills again with time.
-struct Allowance {
-    left: f64,
-    burst: f64,
-    per_second: f64,
-    at: Instant,
-    strikes: u32,
-}
-
-impl Allowance {
-    fn new(settings: &WsSettings, now: Instant) -> Self {
-        let burst = f64::from(settings.messages_burst);
-        let per_second = f64::from(settings.messages_per_second);
-        Self { left: burst, burst, per_second, at: now, strikes: 0 }
-    }
-
-    /// Whether one more message is within the limit; an ending when there were too many.
-    fn take(&mut self, now: Instant) -> Result<bool, Ending> {
-        let since = now.duration_since(self.at).as_secs_f64();
-        self.left = since.mul_add(self.per_second, self.left).min(self.burst);
-        self.at = now;
-        if self.left >= 1.0 {
-            self.left -= 1.0;
-            return Ok(true);
-        }
-        self.strikes += 1;
-        if self.strikes > STRIKES_MAX {
-            return Err(Ending::Close(CloseCode::Policy, "too many messages"));
-        }
-        Ok(false)
-    }
-}
-
-/// When something must have happened.
-struct Deadlines {
-    ping_every: Duration,
-    pong_patience: Duration,
-    ping_at: Instant,
-    gone_at: Instant,
-    /// `None` once there was a subscription.
-    subscribe_by: Option<Instant>,
-    ends_at: Instant,
-}
-
-impl Deadlines {
-    fn new(settings: &WsSettings, now: Instant) -> Self {
-        Self {
-            ping_every: settings.ping_every,
-            pong_patience: settings.pong_patience,
-            ping_at: now + settings.ping_every,
-            gone_at: now + settings.pong_patience,
-            subscribe_by: Some(now + settings.subscribe_patience),
-            ends_at: now + settings.life,
-        }
-    }
-
-    fn next(&self) -> Instant {
-        let first = self.ping_at.min(self.gone_at).min(self.ends_at);
-        self.subscribe_by.map_or(first, |by| by.min(first))
-    }
-
-    fn heard(&mut self, now: Instant) {
-        self.gone_at = now + self.pong_patience;
-    }
-
-    fn subscribed(&mut self) {
-        self.subscribe_by = None;
-    }
-
-    /// Whether it is time for a ping; an ending when something is overdue.
-    fn pass(&mut self, now: Instant) -> Result<bool, Ending> {
-        if self.subscribe_by.is_some_and(|by| by <= now) {
-            return Err(IDLE);
-        }
-        if self.gone_at <= now {
-            return Err(Ending::Close(CloseCode::Away, "no pong"));
-        }
-        if self.ends_at <= now {
-            return Err(Ending::Close(CloseCode::Away, "the connection is too old: connect anew"));
-        }
-        if self.ping_at > now {
-            return Ok(false);
-        }
-        self.ping_at = now + self.ping_every;
-        Ok(true)
-    }
+    drop(timeout(patience, farewell).await);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_sent_is_no_news() {
-        let (binance, kraken): (Venue, Venue) =
-            ("binance".parse().unwrap(), "kraken".parse().unwrap());
-        let mut sent = Sent::default();
+    #[tokio::test]
+    async fn a_control_frame_that_was_begun_is_ended_before_anything_else() {
+        let (ours, mut theirs) = tokio::io::duplex(3);
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
+        socket.feed(Message::Ping(Bytes::from_static(b"ping"))).await.unwrap();
+        let flushed = timeout(Duration::from_millis(10), socket.flush()).await;
+        assert!(flushed.is_err(), "there is room for a part of it only");
+        let mut outbox = Outbox::new(1_000);
+        outbox.say("x");
 
-        assert!(sent.advance(&binance, Version(41)));
-        assert!(!sent.advance(&binance, Version(41)));
-        assert!(!sent.advance(&binance, Version(40)));
-        assert!(sent.advance(&binance, Version(42)));
-        assert!(sent.advance(&kraken, Version(1)), "another venue counts for itself");
+        let frame = CloseFrame { code: SLOW, reason: "".into() };
+        let reading = async {
+            let mut taken = Vec::new();
+            theirs.read_to_end(&mut taken).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            drop(theirs);
+            taken
+        };
+        let (taken, ()) =
+            tokio::join!(reading, close(socket, &mut outbox, frame, Duration::from_secs(10)));
+        assert_eq!(taken, b"\x89\x04ping\x81\x01x\x88\x02\x11\x39");
     }
 }

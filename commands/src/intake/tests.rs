@@ -4,16 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use domain::book::{Level, Top};
+use domain::candle::CLOSE_PATIENCE;
 use domain::instrument::Venue;
-use domain::observation::Pace;
-use domain::tick::Side;
-use eventlog::entry::Offset;
+use domain::market::event::GapReason;
+use domain::observation::{Link, Listing, Pace};
+use domain::tick::{Side, Tick};
+use eventlog::entry::{Draft, Entry, Offset, Version};
 use eventlog::log::{Appended, Durability, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::Log;
 use proptest::prelude::*;
 
 use super::*;
+
+mod books;
+
+mod native;
 
 struct Noon;
 
@@ -64,7 +70,7 @@ async fn run(
 ) -> Result<Arc<FeedStatus>, LogError> {
     let status = Arc::new(FeedStatus::new(venue(), vec![btc()], Pace::Recorded));
     let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
-    let intake = Intake::new(log, Arc::new(Noon), status.clone());
+    let intake = intake(log, &status, 1, BookRecording::All);
     let feed = async move {
         for observation in observations {
             sender.send(observation).await.unwrap();
@@ -72,6 +78,21 @@ async fn run(
     };
     let ((), recorded) = future::join(feed, intake.run(queue)).await;
     recorded.map(|()| status)
+}
+
+fn intake(
+    log: Arc<dyn EventLog>,
+    status: &Arc<FeedStatus>,
+    session: u64,
+    books: BookRecording,
+) -> Intake {
+    let ledger = Arc::new(Memory::new(Log::Ledger));
+    let options = Options { session: Session(session), books };
+    Intake::new(log, ledger, Arc::new(Noon), status.clone(), options)
+}
+
+fn live() -> Arc<FeedStatus> {
+    Arc::new(FeedStatus::new(venue(), vec![btc()], Pace::Live))
 }
 
 fn memory() -> Arc<Memory> {
@@ -88,6 +109,7 @@ async fn recorded(log: &Memory) -> (Vec<u64>, Vec<MarketEvent>) {
     for entry in entries(log).await {
         for event in entry.events {
             match event {
+                Event::Candle(_) => panic!("no candle stands in a market stream"),
                 Event::Market(MarketEvent::TickObserved(tick)) => ids.push(tick.trade_id),
                 Event::Market(other) => others.push(other),
             }
@@ -159,8 +181,8 @@ async fn a_trade_from_the_future_is_set_aside_and_a_venues_fast_clock_is_not_the
 async fn no_other_message_from_the_future_moves_the_venues_clock() {
     let log = memory();
     let wild = |second| Observation { venue_time: Some(seconds(999_999)), ..top(second) };
-    let status = Arc::new(FeedStatus::new(venue(), vec![btc()], Pace::Live));
-    let mut intake = Intake::new(log.clone(), Arc::new(Noon), status.clone());
+    let status = live();
+    let mut intake = intake(log.clone(), &status, 1, BookRecording::All);
     for observation in (0..10).map(|second: i64| trade(10 + second.unsigned_abs(), second)) {
         intake.take(&mut vec![observation]).await.unwrap();
     }
@@ -237,9 +259,8 @@ async fn a_venue_that_lives_but_does_not_trade_has_one_pulse_a_minute() {
     let quiet = || [trade(1, 0)].into_iter().chain((1..200).map(top));
     // One observation a round, as in real time.
     let (mut last, mut intakes) = (None, Vec::new());
-    for _ in 0..2 {
-        let status = Arc::new(FeedStatus::new(venue(), vec![btc()], Pace::Live));
-        intakes.push(Intake::new(log.clone(), Arc::new(Noon), status));
+    for session in 0..2 {
+        intakes.push(intake(log.clone(), &live(), session, BookRecording::All));
     }
     for observation in quiet() {
         for intake in &mut intakes {
@@ -261,6 +282,48 @@ async fn a_venue_that_lives_but_does_not_trade_has_one_pulse_a_minute() {
         })
         .collect();
     assert_eq!(pulses, [60, 120, 180]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trades_that_cannot_be_had_are_given_up() {
+    let log = memory();
+    let gone = |first_id, last_id| Observation {
+        heard: Heard::TradesGone(btc(), first_id, last_id),
+        venue_time: None,
+        ..top(1)
+    };
+    // Told in one round with the trade that shows the hole, and once more by another feed.
+    run(log.clone(), [trade(1, 0), trade(5, 0), gone(2, 4), gone(1, 9)]).await.unwrap();
+    run(log.clone(), [trade(5, 0), gone(2, 4), trade(3, 0)]).await.unwrap();
+
+    let (ids, gaps) = recorded(&log).await;
+    assert_eq!(ids, [1, 5, 3]);
+    let (after, before) = (seconds(0), seconds(0));
+    let reason = GapReason::NotToBeHad;
+    assert_eq!(
+        gaps,
+        [
+            MarketEvent::FeedGapOpened { first_id: 2, last_id: 4, after, before },
+            MarketEvent::FeedGapUnfillable { first_id: 2, last_id: 4, reason },
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_feed_says_of_its_link_and_listings_is_known() {
+    let status = live();
+    let mut intake = intake(memory(), &status, 1, BookRecording::All);
+    assert_eq!((status.link(), status.listing(&btc())), (None, None));
+
+    let down = Link::Down("the venue refuses this region".to_owned());
+    let listing = Listing { price_scale: 2, quantity_scale: 5, quantity_min: None, trading: true };
+    let told = [Heard::Link(down.clone()), Heard::Listed(btc(), listing)];
+    let mut round = told.map(|heard| Observation { heard, venue_time: None, ..top(1) }).to_vec();
+    intake.take(&mut round).await.unwrap();
+
+    assert_eq!((status.link(), status.listing(&btc())), (Some(down), Some(listing)));
+    // Neither is a sign of the venue's life.
+    assert_eq!(intake.venue_clock, Timestamp::MIN);
 }
 
 /// A log that cannot be reached now and then: before an append, or after it, so that nobody knows.

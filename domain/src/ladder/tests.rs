@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::candle::Source;
 use crate::tick::Side;
-use crate::time::{MINUTE, SECOND};
+use crate::time::{DAY, MINUTE, SECOND};
+
+mod sources;
+
+mod laws;
 
 fn tick(trade_id: u64, second: i64, price: i64, quantity: i64, taker: Side) -> Tick {
     let at = Timestamp::from_micros(second * SECOND);
@@ -72,16 +76,23 @@ fn what_changed_is_told_finest_first() {
 }
 
 #[test]
-fn the_oldest_minutes_go_when_there_are_too_many() {
+fn the_oldest_day_goes_when_there_are_too_many_minutes() {
     let mut ladder = Ladder::default();
     let minutes = i64::try_from(CANDLES_MAX).unwrap() + 3;
     for minute in 0..minutes {
-        fold(&mut ladder, 0, &[buy(1 + minute.unsigned_abs(), minute * 60, 100)]);
+        ladder.take(&buy(1 + minute.unsigned_abs(), minute * 60, 100));
+        if minute % 97 == 0 {
+            ladder.roll(Timestamp::MIN);
+        }
     }
+    ladder.roll(Timestamp::MIN);
 
-    assert_eq!(ladder.first(Interval::Minute).unwrap().opened_at.micros(), 3 * MINUTE);
+    assert_eq!(ladder.first(Interval::Minute).unwrap().opened_at.micros(), DAY);
     assert_eq!(ladder.last(Interval::Minute).unwrap().opened_at.micros(), (minutes - 1) * MINUTE);
-    assert_eq!(ladder.first(Interval::Hour).unwrap().trades, 60);
+    for interval in Interval::ALL {
+        assert_eq!(ladder.first(interval).unwrap().opened_at.micros(), DAY);
+    }
+    assert_eq!(ladder.first(Interval::Day).unwrap().trades, 1_440);
 }
 
 #[test]
@@ -94,6 +105,43 @@ fn a_filled_candle_leaves_no_mark_on_the_coarser_one() {
     assert_eq!((whole.trades, whole.source), (1, Source::Built));
     assert_eq!((whole.first, whole.last), (traded.first, traded.last));
     assert_eq!((whole.open, whole.close), (filled.open, traded.close));
+}
+
+#[test]
+fn a_coarser_candle_knows_its_ends_when_its_ends_are_known() {
+    let built = |second| Candle::of(&buy(1, second, 100), Interval::Minute);
+    let native = |second| Candle {
+        source: Source::Native,
+        first: None,
+        last: None,
+        trades: 5,
+        ..built(second)
+    };
+    let ends = |parts: [&Candle; 2]| {
+        let whole = Candle::rollup(Interval::FiveMinutes, parts).unwrap();
+        (whole.source, whole.first.is_some(), whole.last.is_some())
+    };
+
+    assert_eq!(ends([&native(0), &built(60)]), (Source::Native, false, true));
+    assert_eq!(ends([&built(0), &native(60)]), (Source::Native, true, false));
+}
+
+#[test]
+fn a_bar_that_cannot_be_a_candle_is_not_sound() {
+    let candle = Candle::of(&buy(1, 60, 100), Interval::Minute);
+    assert!(candle.is_sound(Interval::Minute));
+
+    assert!(!candle.is_sound(Interval::FiveMinutes));
+    for unsound in [
+        Candle { opened_at: candle.opened_at.plus(1), ..candle.clone() },
+        Candle { high: "0.99".parse().unwrap(), ..candle.clone() },
+        Candle { close: "1.01".parse().unwrap(), ..candle.clone() },
+        Candle { volume: "-1".parse().unwrap(), ..candle.clone() },
+        Candle { taker_buy: "1.001".parse().unwrap(), ..candle.clone() },
+        Candle { quote_volume: "-1".parse().unwrap(), ..candle.clone() },
+    ] {
+        assert!(!unsound.is_sound(Interval::Minute), "{unsound:?}");
+    }
 }
 
 fn ticks() -> impl Strategy<Value = Vec<Tick>> {

@@ -86,3 +86,36 @@ fn a_mistake_names_what_is_wrong() {
 fn variables_of_the_test_run_are_no_keys() {
     assert!(configured(&Serve::default(), variables(&[("ENTASIS_TEST_REQUIRE", "1")])).is_ok());
 }
+
+#[test]
+fn a_venue_can_be_reached_elsewhere() {
+    let (_file, serve) = file("[venues.binance]\nws_url = 'ws://127.0.0.1:9'");
+    let pairs = [("ENTASIS_VENUES__BINANCE_USDM__REST_URL", "http://127.0.0.1:8")];
+    let configuration = configured(&serve, variables(&pairs)).unwrap();
+
+    let addresses = |venue: &str| configuration.venues.get(&venue.parse().unwrap()).cloned();
+    assert_eq!(
+        addresses("binance"),
+        Some(Addresses { ws_url: Some("ws://127.0.0.1:9".to_owned()), rest_url: None })
+    );
+    assert_eq!(
+        addresses("binance_usdm"),
+        Some(Addresses { ws_url: None, rest_url: Some("http://127.0.0.1:8".to_owned()) })
+    );
+    assert_eq!(configuration.books, BookRecording::All);
+}
+
+#[test]
+fn an_address_that_cannot_be_one_is_a_mistake() {
+    for (text, word) in [
+        ("[venues.binance]\nws_url = 'http://a'", "venues.binance.ws_url"),
+        ("[venues.binance]\nrest_url = 'ws://a'", "venues.binance.rest_url"),
+        ("[venues.binanse]\nrest_url = 'http://a'", "venues.binanse"),
+        ("[venues.binance]\nurl = 'http://a'", "url"),
+        ("books = 'some'", "books"),
+    ] {
+        let (_file, serve) = file(text);
+        let mistake = mistake(&serve, &[]);
+        assert!(mistake.contains(word), "{text}: {mistake}");
+    }
+}

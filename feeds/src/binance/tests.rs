@@ -14,7 +14,7 @@ use crate::recording::lines::Lines;
 use crate::samples::{BINANCE_SPOT, BINANCE_USDM, shared_data, show};
 
 fn btc() -> Binance {
-    Binance::new(&["BTC-USDT".parse().unwrap()])
+    Binance::new(Market::Spot, &["BTC-USDT".parse().unwrap()])
 }
 
 /// One frame a line.
@@ -117,7 +117,8 @@ fn what_is_not_in_shape_is_an_error() {
 
 #[test]
 fn a_body_without_a_name_is_read_only_where_one_instrument_is_wanted() {
-    let two = Binance::new(&["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()]);
+    let two =
+        Binance::new(Market::Spot, &["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()]);
 
     let snapshot = two.decode(br#"{"lastUpdateId":1,"bids":[],"asks":[]}"#, Timestamp::default());
 
@@ -136,7 +137,22 @@ fn deep_nesting_ends_in_a_value() {
 proptest! {
     #[test]
     fn any_bytes_give_a_value(bytes: Vec<u8>) {
-        let _either = btc().decode(&bytes, Timestamp::default()).is_ok();
+        read_as_everything(&bytes);
+    }
+
+    #[test]
+    fn any_numbers_in_an_answer_give_a_value(
+        number in "-?[0-9]{1,40}(\\.[0-9]{0,40})?(e[0-9]{1,3})?", text in "-?[0-9.e]{0,40}",
+    ) {
+        read_as_everything(
+            format!(r#"[[{number},"{text}","{text}","1","1","{text}",{number},"{text}",{number},"{text}","{text}","0"]]"#).as_bytes(),
+        );
+        read_as_everything(
+            format!(r#"[{{"id":{number},"price":"{text}","qty":"{text}","time":{number},"isBuyerMaker":true}}]"#).as_bytes(),
+        );
+        read_as_everything(
+            format!(r#"{{"symbols":[{{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[{{"filterType":"PRICE_FILTER","tickSize":"{text}"}},{{"filterType":"LOT_SIZE","minQty":"{text}","stepSize":"{text}"}}]}}]}}"#).as_bytes(),
+        );
     }
 
     #[test]
@@ -167,6 +183,242 @@ proptest! {
             prop_assert_eq!(tick.price.to_string().parse::<domain::amount::Price>(), Ok(tick.price));
         }
     }
+}
+
+fn usdm() -> Binance {
+    Binance::new(Market::Usdm, &["BTC-USDT".parse().unwrap()])
+}
+
+#[test]
+fn each_market_has_its_own_addresses_and_requests() {
+    let btc: Instrument = "BTC-USDT".parse().unwrap();
+    let asks = [
+        Ask::Listings,
+        Ask::Snapshot(btc.clone()),
+        Ask::Minutes {
+            instrument: btc.clone(),
+            first: Timestamp::from_millis(1_711_013_400_000),
+            last: Timestamp::from_millis(1_711_013_460_000),
+        },
+        Ask::Trades { instrument: btc, first_id: 4_001 },
+    ];
+    let show = |venue: &Binance| {
+        let terms = venue.terms();
+        let mut text = format!("{}{}\n", terms.ws_url, venue.streams());
+        for ask in &asks {
+            let Request { path_and_query, weight } = venue.request(ask);
+            writeln!(text, "{weight:>2} {}{path_and_query}", terms.rest_url).unwrap();
+        }
+        text
+    };
+    expect![[r#"
+        wss://stream.binance.com:9443/stream?streams=btcusdt@trade/btcusdt@depth@100ms/btcusdt@bookTicker/ethusdt@trade/ethusdt@depth@100ms/ethusdt@bookTicker
+        20 https://api.binance.com/api/v3/exchangeInfo?showPermissionSets=false
+        50 https://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=1000
+         2 https://api.binance.com/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime=1711013400000&endTime=1711013519999&limit=1000
+        25 https://api.binance.com/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId=4001
+        wss://fstream.binance.com/stream?streams=btcusdt@trade/btcusdt@depth@100ms/btcusdt@bookTicker
+         1 https://fapi.binance.com/fapi/v1/exchangeInfo
+        20 https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT&limit=1000
+         5 https://fapi.binance.com/fapi/v1/klines?symbol=BTCUSDT&interval=1m&startTime=1711013400000&endTime=1711013519999&limit=1000
+        20 https://fapi.binance.com/fapi/v1/historicalTrades?symbol=BTCUSDT&limit=500&fromId=4001
+    "#]].assert_eq(&(show(&btc_and_eth()) + &show(&usdm())));
+}
+
+fn btc_and_eth() -> Binance {
+    Binance::new(Market::Spot, &["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()])
+}
+
+#[test]
+fn listings_say_what_a_symbol_is_made_of() {
+    let body = r#"{"timezone":"UTC","symbols":[
+        {"symbol":"XBTUSD","status":"TRADING","baseAsset":"XBT","quoteAsset":"USD","filters":[]},
+        {"symbol":"TETHER","status":"BREAK","baseAsset":"ETH","quoteAsset":"USDT","filters":[
+            {"filterType":"PRICE_FILTER","minPrice":"0.01","tickSize":"0.01000000"},
+            {"filterType":"LOT_SIZE","minQty":"0.00010000","stepSize":"0.00010000"},
+            {"filterType":"ICEBERG_PARTS","limit":10}]},
+        {"symbol":"BTCUSDT_260327","status":"TRADING","contractType":"CURRENT_QUARTER",
+            "baseAsset":"BTC","quoteAsset":"USDT","filters":[]},
+        {"symbol":"BTCUSDT","status":"TRADING","contractType":"PERPETUAL",
+            "baseAsset":"BTC","quoteAsset":"USDT","filters":[
+            {"filterType":"PRICE_FILTER","tickSize":"0"},
+            {"filterType":"LOT_SIZE","minQty":"0","stepSize":"1.00"}]}]}"#;
+    let venue = btc_and_eth();
+
+    let listed = venue.listed(body.as_bytes()).unwrap();
+
+    let show = |listed: &Listed| {
+        let Listed { instrument, symbol, listing } = listed;
+        let least = listing.quantity_min.map(|least| least.to_string());
+        format!(
+            "{instrument} is {symbol}: {} {} {least:?} {}\n",
+            listing.price_scale, listing.quantity_scale, listing.trading
+        )
+    };
+    expect![[r#"
+        ETH-USDT is TETHER: 2 4 Some("0.00010000") false
+        BTC-USDT is BTCUSDT: 0 0 None true
+    "#]]
+    .assert_eq(&listed.iter().map(show).collect::<String>());
+    let knowing = venue.knowing(&listed);
+    assert!(knowing.streams().contains("tether@trade"));
+    let eth = Ask::Snapshot("ETH-USDT".parse().unwrap());
+    assert_eq!(knowing.request(&eth).path_and_query, "/api/v3/depth?symbol=TETHER&limit=1000");
+}
+
+#[test]
+fn bars_are_the_venues_own_and_of_one_minute() {
+    let row = |opened_at: &str, volume: &str| {
+        format!(
+            r#"[[{opened_at},"1.0","3.0","0.5","2.0","{volume}",1711013459999,"20.50",5,"4.0","8.0","0"]]"#
+        )
+    };
+    let bars = btc().minutes(row("1711013400000", "10.25").as_bytes()).unwrap();
+
+    expect![[r#"
+        [
+            Candle {
+                opened_at: Timestamp(
+                    1711013400000000,
+                ),
+                open: Price(
+                    1.0,
+                ),
+                high: Price(
+                    3.0,
+                ),
+                low: Price(
+                    0.5,
+                ),
+                close: Price(
+                    2.0,
+                ),
+                volume: 10.25,
+                quote_volume: 20.50,
+                taker_buy: 4.0,
+                trades: 5,
+                first: None,
+                last: None,
+                source: Native,
+                revision: 0,
+            },
+        ]
+    "#]]
+    .assert_debug_eq(&bars);
+    for (opened_at, volume) in
+        [("1711013400001", "1"), ("-60000", "1"), ("1711013400000", "-1"), ("1711013400000", "")]
+    {
+        assert!(btc().minutes(row(opened_at, volume).as_bytes()).is_err(), "{opened_at} {volume}");
+    }
+}
+
+#[test]
+fn past_trades_are_sorted_and_transfers_left_out() {
+    let body = r#"[
+        {"id":5,"price":"65000.10","qty":"0.5","quoteQty":"1","time":1711013400000,"isBuyerMaker":true},
+        {"id":4,"price":"0","qty":"0","quoteQty":"0","time":1711013400000,"isBuyerMaker":true},
+        {"id":3,"price":"65000.20","qty":"1.5","quoteQty":"1","time":1711013400000,"isBuyerMaker":false}]"#;
+
+    let ticks = usdm().trades(body.as_bytes(), Timestamp::default()).unwrap();
+
+    let shown: Vec<_> = ticks.iter().map(|tick| (tick.trade_id, tick.taker)).collect();
+    assert_eq!(shown, [(3, Side::Buy), (5, Side::Sell)]);
+    assert!(usdm().trades(br#"[{"id":5}]"#, Timestamp::default()).is_err());
+}
+
+#[test]
+fn a_refusal_is_told_in_the_venues_words() {
+    let told = btc().complaint(br#"{"code":-1121,"msg":"Invalid symbol."}"#);
+
+    assert_eq!(told.as_deref(), Some("-1121 Invalid symbol."));
+    assert_eq!(btc().complaint(b"<html>"), None);
+}
+
+/// Reads bytes as everything that Binance may send.
+fn read_as_everything(bytes: &[u8]) {
+    let instrument = "BTC-USDT".parse().unwrap();
+    for venue in [btc(), usdm()] {
+        let _frame = venue.decode(bytes, Timestamp::default()).is_ok();
+        let _listed = venue.listed(bytes).is_ok();
+        let _snapshot = venue.snapshot(&instrument, bytes, Timestamp::default()).is_ok();
+        let _minutes = venue.minutes(bytes).is_ok();
+        let _trades = venue.trades(bytes, Timestamp::default()).is_ok();
+        let _complaint = venue.complaint(bytes).is_some();
+    }
+}
+
+/// Every frame and answer that is at hand: our samples, and the shared ones where they are.
+fn everything() -> Vec<Vec<u8>> {
+    let of_ours = BINANCE_SPOT.lines().chain(BINANCE_USDM.lines());
+    let mut all: Vec<Vec<u8>> = of_ours.map(|frame| frame.as_bytes().to_vec()).collect();
+    let Some(data) = shared_data() else { return all };
+    for file in std::fs::read_dir(data.join("rest_ws_fixtures/binance")).unwrap() {
+        all.push(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    let mut lines = Lines::open(vec![data.join("frames/binance_spot_combined.ws.gz")]).unwrap();
+    while let Some(line) = lines.read().unwrap() {
+        all.push(line.parts().unwrap().1.to_vec());
+    }
+    all
+}
+
+#[test]
+fn every_altered_or_cut_message_at_hand_gives_a_value() {
+    let mut chance = crate::chance::Chance::of_seed(1);
+    let mut below = |limit: usize| {
+        chance = chance.at(1);
+        chance.below(u32::try_from(limit).unwrap()) as usize
+    };
+    for whole in everything() {
+        read_as_everything(&whole);
+        for _ in 0..20 {
+            let mut altered = whole.clone();
+            let place = below(altered.len());
+            altered[place] = u8::try_from(below(256)).unwrap();
+            read_as_everything(&altered);
+            altered.truncate(below(whole.len()));
+            read_as_everything(&altered);
+        }
+    }
+}
+
+#[test]
+fn shared_messages_decode_to_their_kind() {
+    let Some(data) = shared_data() else { return };
+    let read =
+        |name: &str| std::fs::read(data.join("rest_ws_fixtures/binance").join(name)).unwrap();
+    let one = |name: &str| match usdm().decode(&read(name), Timestamp::default()) {
+        Ok(Decoded::One(observation)) => format!("{name}: {}\n", show(&observation)),
+        Ok(other) => format!("{name}: {other:?}\n"),
+        Err(error) => format!("{name}: error: {error}\n"),
+    };
+    let futures = [
+        "futures_market_data_json_trade_stream.json",
+        "futures_market_data_json_depth_update_stream.json",
+        "futures_market_data_json_book_ticker_stream.json",
+        "futures_market_data_json_agg_trade_stream.json",
+        "futures_market_data_json_kline_stream_closed.json",
+        "futures_market_data_json_mark_price_stream.json",
+    ];
+    expect![[r#"
+        futures_market_data_json_trade_stream.json: tick BTC-USDT #5933014 Sell 100 at 0.001, traded 1970-01-02T10:17:36.785Z, told 1970-01-02T10:17:36.789Z
+        futures_market_data_json_depth_update_stream.json: diff BTC-USDT #157..160 after 149 0.0024×10 | 0.0026×100, told 1970-01-02T10:17:36.789Z
+        futures_market_data_json_book_ticker_stream.json: Ignored
+        futures_market_data_json_agg_trade_stream.json: Ignored
+        futures_market_data_json_kline_stream_closed.json: Ignored
+        futures_market_data_json_mark_price_stream.json: Ignored
+    "#]].assert_eq(&futures.map(one).concat());
+
+    let spot = Binance::new(Market::Spot, &["ETH-BTC".parse().unwrap()]);
+    let listed = spot.listed(&read("spot_http_json_exchange_info_response.json")).unwrap();
+    assert_eq!(listed[0].symbol, "ETHBTC");
+    let book = read("spot_http_json_depth_response.json");
+    let book = spot.snapshot(&"ETH-BTC".parse().unwrap(), &book, Timestamp::default()).unwrap();
+    assert!(show(&book).starts_with("book ETH-BTC #1027024 4.00000000×431.00000000"));
+    let trades = spot.trades(&read("spot_http_json_trades_response.json"), Timestamp::default());
+    assert_eq!(trades.unwrap()[0].trade_id, 28_457);
+    // The bar of the documentation is one of a week: its start is a whole minute all the same.
+    assert_eq!(spot.minutes(&read("spot_http_json_klines_response.json")).unwrap()[0].trades, 308);
 }
 
 /// How often each kind was told, and the ticks as rows of the shared `trades/`.

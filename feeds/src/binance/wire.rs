@@ -159,6 +159,7 @@ impl<'de> Deserialize<'de> for Resting {
 }
 
 /// An instant in milliseconds since 1970, within the years that have a text form.
+#[derive(Clone, Copy)]
 pub(super) struct Millis(pub(super) Timestamp);
 
 impl<'de> Deserialize<'de> for Millis {

@@ -11,6 +11,7 @@ use crate::counts::Counts;
 use crate::recording::RecordingError;
 use crate::recording::lines::{Line, Lines};
 use crate::scales::Scales;
+use crate::splice::Splices;
 use crate::venue::{Decoded, Venue};
 
 /// Lines of this many bytes are decoded at a time: long enough to be worth a visit to another
@@ -24,6 +25,7 @@ const MALFORMED_LOGGED_MAX: u64 = 10;
 pub(super) struct Reader {
     lines: Lines,
     venue: Arc<dyn Venue>,
+    splices: Splices,
     scales: Scales,
     counts: Arc<Counts>,
 }
@@ -37,7 +39,8 @@ impl Reader {
         venue: Arc<dyn Venue>,
         counts: Arc<Counts>,
     ) -> Result<Self, RecordingError> {
-        Ok(Self { lines: Lines::open(files)?, venue, scales: Scales::default(), counts })
+        let (splices, scales) = (Splices::default(), Scales::default());
+        Ok(Self { lines: Lines::open(files)?, venue, splices, scales, counts })
     }
 
     /// Decodes the next lines. What was read before an error still counts.
@@ -52,7 +55,9 @@ impl Reader {
             };
             bytes += line.bytes.len();
             let start = batch.len();
-            decode(line, self.venue.as_ref(), &self.counts, &mut batch);
+            if let Some(observation) = decode(line, self.venue.as_ref(), &self.counts) {
+                self.splices.hear(observation, &mut batch);
+            }
             for observation in batch.iter_mut().skip(start) {
                 self.scales.apply(observation);
             }
@@ -61,18 +66,20 @@ impl Reader {
     }
 }
 
-fn decode(line: Line<'_>, venue: &dyn Venue, counts: &Counts, batch: &mut Vec<Observation>) {
+fn decode(line: Line<'_>, venue: &dyn Venue, counts: &Counts) -> Option<Observation> {
     counts.frame();
     let Some((received_at, frame)) = line.parts() else {
-        return malformed(line, counts, &"no receive time in nanoseconds before the frame");
+        malformed(line, counts, &"no receive time in nanoseconds before the frame");
+        return None;
     };
     match venue.decode(frame, received_at) {
-        Ok(Decoded::One(observation)) => batch.push(observation),
+        Ok(Decoded::One(observation)) => return Some(observation),
         Ok(Decoded::Ignored) => counts.ignore(),
         // They concern a connection, and a recording has none.
         Ok(Decoded::Acknowledged | Decoded::Closing) => {}
         Err(error) => malformed(line, counts, &error),
     }
+    None
 }
 
 fn malformed(line: Line<'_>, counts: &Counts, reason: &dyn Display) {

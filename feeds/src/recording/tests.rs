@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::binance::Binance;
+use crate::binance::{Binance, Market};
 use crate::samples::{sample, shared_data, show};
 
 fn recording(files: &[&Path], speed: Speed) -> Recording {
@@ -37,7 +37,7 @@ struct Played {
 /// Plays to the end, with a queue so small that it is always full.
 async fn played(recording: Recording) -> Played {
     let counts = Arc::new(Counts::default());
-    let venue = Arc::new(Binance::new(&recording.instruments));
+    let venue = Arc::new(Binance::new(Market::Spot, &recording.instruments));
     let (out, mut queue) = mpsc::channel(1);
     let playing = play(recording, venue, out, Arc::clone(&counts));
     let hearing = async {
@@ -185,7 +185,7 @@ async fn a_long_recording_is_paced_past_its_first_batch() {
 async fn a_replay_stops_when_nobody_listens() {
     let file = sample("simulated_btcusdt.rec");
     let recording = recording(&[&file], times(1));
-    let venue = Arc::new(Binance::new(&recording.instruments));
+    let venue = Arc::new(Binance::new(Market::Spot, &recording.instruments));
     let (out, queue) = mpsc::channel(1);
     drop(queue);
 
@@ -196,7 +196,7 @@ async fn a_replay_stops_when_nobody_listens() {
 async fn a_dropped_replay_lets_go_of_its_queue() {
     let file = sample("simulated_btcusdt.rec");
     let recording = recording(&[&file], times(1));
-    let venue = Arc::new(Binance::new(&recording.instruments));
+    let venue = Arc::new(Binance::new(Market::Spot, &recording.instruments));
     let (out, mut queue) = mpsc::channel(1_000);
     let replay = tokio::spawn(play(recording, venue, out, Arc::default()));
     assert!(queue.recv().await.is_some());
@@ -221,6 +221,6 @@ async fn ticks_leave_with_the_digits_that_count() {
         Heard::Tick(_, tick) => Some(tick),
         _ => None,
     });
-    expect!["61685.99 0.00140"]
+    expect!["61685.99 0.001400"]
         .assert_eq(&last.map(|tick| format!("{} {}", tick.price, tick.quantity)).unwrap());
 }

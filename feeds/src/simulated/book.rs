@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::simulated::chance::Chance;
+use crate::chance::Chance;
 
 /// Levels on each side.
 pub(super) const LEVELS: i64 = 60;

@@ -10,8 +10,8 @@ use domain::tick::{Side, Tick};
 use domain::time::{SECOND, Timestamp};
 use rust_decimal::Decimal;
 
+use crate::chance::Chance;
 use crate::simulated::book::{Book, Grid, Half, Resting};
-use crate::simulated::chance::Chance;
 use crate::simulated::path::Path;
 use crate::simulated::{SLOT, start_of};
 

@@ -4,8 +4,8 @@ use std::f64::consts::FRAC_1_SQRT_2;
 
 use domain::time::DAY;
 
+use crate::chance::Chance;
 use crate::simulated::SLOT;
-use crate::simulated::chance::Chance;
 
 /// Slots between two knots, as a power of two: 48 days. The knots lie near the home price, so that
 /// no walk, however long, leaves it for good.

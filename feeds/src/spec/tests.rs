@@ -18,6 +18,18 @@ fn the_words_of_the_command_line_are_read() {
     check("simulated", expect!["simulated Live Simulated { seed: 1 }"]);
     check("simulated?seed=7", expect!["simulated Live Simulated { seed: 7 }"]);
     check(
+        "binance:BTC-USDT,ETH-USDT",
+        expect![[
+            r#"binance Live Live(Live { venue: Venue("binance"), instruments: [Instrument("BTC-USDT"), Instrument("ETH-USDT")] })"#
+        ]],
+    );
+    check(
+        "binance_usdm:BTC-USDT",
+        expect![[
+            r#"binance_usdm Live Live(Live { venue: Venue("binance_usdm"), instruments: [Instrument("BTC-USDT")] })"#
+        ]],
+    );
+    check(
         "recording:a.rec,b.rec.gz?venue=binance&symbol=BTC-USDT,ETH-USDT&speed=10",
         expect![[
             r#"binance Recorded Recording(Recording { files: ["a.rec", "b.rec.gz"], venue: Venue("binance"), instruments: [Instrument("BTC-USDT"), Instrument("ETH-USDT")], speed: Times(10) })"#
@@ -36,25 +48,51 @@ fn a_spec_that_cannot_run_says_what_is_expected() {
     check(
         "",
         expect![
-            "error: unknown feed '': expected simulated, simulated?seed=N, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
+            "error: unknown feed '': expected simulated, simulated?seed=N, binance:BASE-QUOTE[,BASE-QUOTE], binance_usdm:BASE-QUOTE, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
         ],
     );
     check(
         "nasdaq:AAPL",
         expect![
-            "error: unknown feed 'nasdaq:AAPL': expected simulated, simulated?seed=N, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
+            "error: unknown feed 'nasdaq:AAPL': expected simulated, simulated?seed=N, binance:BASE-QUOTE[,BASE-QUOTE], binance_usdm:BASE-QUOTE, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
         ],
     );
     check(
         "simulated:BTC-USDT",
         expect![
-            "error: unknown feed 'simulated:BTC-USDT': expected simulated, simulated?seed=N, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
+            "error: unknown feed 'simulated:BTC-USDT': expected simulated, simulated?seed=N, binance:BASE-QUOTE[,BASE-QUOTE], binance_usdm:BASE-QUOTE, or recording:FILE[,FILE]?venue=VENUE&symbol=BASE-QUOTE&speed=max"
         ],
     );
     check(
-        "binance:BTC-USDT",
+        "binance",
+        expect!["error: binance needs its instruments: binance:BASE-QUOTE[,BASE-QUOTE]"],
+    );
+    check(
+        "binance:",
         expect![
-            "error: this version has no live adapter for binance: use simulated, or recording:FILE?venue=binance&symbol=BASE-QUOTE"
+            "error: symbol=: an instrument is BASE-QUOTE, each 1 to 15 capital letters or digits"
+        ],
+    );
+    check(
+        "binance:BTCUSDT",
+        expect![
+            "error: symbol=BTCUSDT: an instrument is BASE-QUOTE, each 1 to 15 capital letters or digits"
+        ],
+    );
+    check("binance:BTC-USDT,BTC-USDT", expect!["error: symbol=BTC-USDT is named twice"]);
+    check(
+        "binance_usdm:BTC-USDT?speed=max",
+        expect!["error: unknown parameter 'speed': expected none"],
+    );
+    let many: Vec<String> = (0..=200).map(|number| format!("A{number}-USDT")).collect();
+    check(
+        &format!("binance:{}", many.join(",")),
+        expect!["error: binance takes at most 200 instruments a feed: use several feeds"],
+    );
+    check(
+        "coinbase:BTC-USD",
+        expect![
+            "error: this version has no live adapter for coinbase: use simulated, or recording:FILE?venue=coinbase&symbol=BASE-QUOTE"
         ],
     );
     check(

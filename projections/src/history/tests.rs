@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use domain::candle::Source;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -32,8 +33,12 @@ fn draw(page: &Page) -> String {
     let mut drawn = String::new();
     for Shown { candle, closed } in &page.candles {
         let time = &candle.opened_at.to_shortest()[11..16];
-        let (fill, open) =
-            (if candle.trades == 0 { " filled" } else { "" }, if *closed { "" } else { " open" });
+        let fill = match candle.source {
+            Source::Native => " native",
+            Source::Built => "",
+            Source::Filled => " filled",
+        };
+        let open = if *closed { "" } else { " open" };
         let Candle { open: first, high, low, close, trades, .. } = candle;
         writeln!(drawn, "{time} {first} {high} {low} {close} {trades}{fill}{open}").unwrap();
     }
@@ -171,6 +176,64 @@ fn a_long_gap_is_leapt_over_in_both_directions_and_trades_within_it_are_not() {
 }
 
 #[test]
+fn the_venues_own_bar_stands_where_a_gap_runs_and_the_rest_of_the_gap_stays_unknown() {
+    let bars = "ledger: native 1m 09:34 11 14 11 13 5; native 1m 09:36 13 13 13 13 0
+                ledger: native 1m 09:31 1 1 1 1 1";
+    expect![[r#"
+        09:30 10 10 10 10 1
+        09:31 12 12 12 12 1
+        09:32 12 12 12 12 0 filled
+        09:33 12 12 12 12 0 filled
+        09:34 11 14 11 13 5 native
+        09:36 13 13 13 13 0 native
+        09:40 20 20 19 19 2 open
+        gap 4-8
+    "#]]
+    .assert_eq(&draw(&answer(&format!("{DAY}\n{bars}"), minutes(None, None, 500))));
+}
+
+#[test]
+fn minutes_of_which_only_a_coarser_bar_is_known_are_not_filled() {
+    let table = "ledger: native 1h 08:00 10 19 9 12 77; native 1h 07:00 10 10 10 10 0
+                 ledger: native 1m 06:58 10 10 10 10 4; native 1m 09:01 12 13 12 13 2
+                 BTC-USDT: 1 09:03:30 14 1 buy";
+    let oldest = Query { start: Some(at("06:57")), ..minutes(None, None, 5) };
+    let newest = minutes(None, None, 6);
+    expect![[r#"
+        06:58 10 10 10 10 4 native
+        06:59 10 10 10 10 0 filled
+        07:00 10 10 10 10 0 filled
+        07:01 10 10 10 10 0 filled
+        07:02 10 10 10 10 0 filled
+        next from 07:03
+    "#]]
+    .assert_eq(&draw(&answer(table, oldest)));
+    // Nothing was traded from seven to eight, and nobody knows when it was from eight to nine.
+    expect![[r#"
+        07:58 10 10 10 10 0 filled
+        07:59 10 10 10 10 0 filled
+        09:00 12 12 12 12 0 filled
+        09:01 12 13 12 13 2 native
+        09:02 13 13 13 13 0 filled
+        09:03 14 14 14 14 1 open
+        next up to 07:57
+    "#]]
+    .assert_eq(&draw(&answer(table, newest)));
+    assert_eq!(
+        answer(table, Query { start: Some(at("07:58")), ..newest }).candles,
+        answer(table, newest).candles
+    );
+    let hours = Query { interval: Interval::Hour, ..newest };
+    expect![[r#"
+        06:00 10 10 10 10 4 native
+        07:00 10 10 10 10 0 native
+        08:00 10 19 9 12 77 native
+        09:00 12 14 12 14 3 native open
+    "#]]
+    .assert_eq(&draw(&answer(table, hours)));
+}
+
+#[test]
 fn silence_after_the_last_trade_is_filled_up_to_the_venues_clock() {
     let quiet = "BTC-USDT: 1 09:30:10 10 1 buy\npulse: pulse 09:32:03";
 
@@ -193,21 +256,27 @@ fn a_cursor_is_its_text() {
 }
 
 proptest! {
-    /// Page by page, forwards and backwards, the same candles come, each once.
+    /// Page by page, forwards and backwards, the same candles come, each once: also where gaps and
+    /// bars of the venue's own stand among them.
     #[test]
     fn pages_cover_the_range_once(
         limit in 1usize..6,
         fill in any::<bool>(),
         minute in prop::sample::select(vec![Interval::Minute, Interval::FiveMinutes]),
+        bars in prop::sample::select(vec![
+            "", "\nledger: native 1h 05:00 9 9 9 9 9; native 1m 04:55 8 8 8 8 1",
+            "\nledger: native 1m 09:35 9 9 9 9 9; native 5m 09:25 9 9 9 9 9; native 1m 09:21 1 1 1 1 1",
+        ]),
     ) {
+        let table = format!("{DAY}{bars}");
         let query = Query { interval: minute, start: None, end: None, limit: PAGE_MAX, fill };
-        let whole = answer(DAY, query).candles;
+        let whole = answer(&table, query).candles;
 
-        let forwards = Query { start: Some(at("09:00")), limit, ..query };
+        let forwards = Query { start: Some(at("04:00")), limit, ..query };
         let mut pages = Vec::new();
         let mut next = Some(forwards);
         while let Some(query) = next {
-            let page = answer(DAY, query);
+            let page = answer(&table, query);
             next = page.next.map(|cursor| forwards.at(cursor));
             pages.extend(page.candles);
         }
@@ -216,7 +285,7 @@ proptest! {
         let backwards = Query { limit, ..query };
         let (mut pages, mut next) = (Vec::new(), Some(backwards));
         while let Some(query) = next {
-            let page = answer(DAY, query);
+            let page = answer(&table, query);
             next = page.next.map(|cursor| backwards.at(cursor));
             pages.splice(0..0, page.candles);
         }

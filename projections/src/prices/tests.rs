@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use expect_test::{Expect, expect};
 
+use eventlog::stream::Log;
+
 use super::*;
 use crate::sample::{at, entries};
+use crate::views::Views;
 
 fn fold(table: &str) -> Prices {
     let mut prices = Prices::default();
@@ -108,6 +111,22 @@ fn age_is_told_by_our_clock_however_the_venues_is_set() {
 }
 
 #[test]
+fn trades_that_were_fetched_late_do_not_make_a_price_younger() {
+    let mut prices = fold("BTC-USDT: 900 09:30 65000.00 0.5 buy");
+    for id in 1..900 {
+        let mut entry = entries(&format!("BTC-USDT: {id} 07:30 64000.00 0.5 buy")).remove(0);
+        for event in &mut entry.events {
+            let Event::Market(MarketEvent::TickObserved(tick)) = event else { panic!() };
+            tick.received_at = at("09:30:10");
+        }
+        prices.fold(&entry);
+    }
+
+    let quote = prices.get(&btc().0, &btc().1).unwrap();
+    assert_eq!(quote.age(at("09:40")), 10 * MINUTE + SECOND);
+}
+
+#[test]
 fn a_price_is_fresh_then_stale_then_no_answer() {
     let quote = fold("BTC-USDT: 1 09:30 65000.00 0.5 buy").get(&btc().0, &btc().1).unwrap();
     let after = |seconds: i64| quote.freshness(at("09:29:59").plus(seconds * SECOND));
@@ -115,6 +134,47 @@ fn a_price_is_fresh_then_stale_then_no_answer() {
     assert_eq!(
         [60, 61, 600, 601].map(after),
         [Freshness::Fresh, Freshness::Stale, Freshness::Stale, Freshness::Lost]
+    );
+}
+
+#[test]
+fn a_price_stays_fresh_while_its_synced_book_is() {
+    let quote = |after: &str| {
+        let views = Views::new(Vec::new());
+        let table = format!("BTC-USDT: 1 09:30 65000.00 0.5 buy\n{after}");
+        views.fold(Log::Market, &entries(&table));
+        views.quote(&btc().1).unwrap()
+    };
+    let told = "BTC-USDT: book 10 09:50 100x1 101x1";
+    // All clocks of the venue are a second ahead of ours; the trade is twenty minutes old.
+    let fresh = |after: &str, time| quote(after).freshness(at(time));
+
+    assert_eq!(quote(told).book_told_at, Some(at("09:49:59")));
+    assert_eq!(quote(told).age(at("09:50")), 20 * MINUTE + SECOND);
+    assert_eq!(fresh("", "09:50:04"), Freshness::Lost);
+    assert_eq!(fresh(told, "09:50:04"), Freshness::Fresh);
+    assert_eq!(fresh(told, "09:50:05"), Freshness::Stale);
+    assert_eq!(fresh(told, "09:50:50"), Freshness::Lost);
+    assert_eq!(fresh(&format!("{told}; lost 09:50:01"), "09:50:04"), Freshness::Lost);
+    assert_eq!(fresh("coinbase.BTC-USDT: book 10 09:50 100x1 101x1", "09:50:04"), Freshness::Lost);
+    // A fresh trade is fresh whatever became of the book.
+    assert_eq!(fresh(&format!("{told}; lost 09:50:01"), "09:30:59"), Freshness::Fresh);
+}
+
+#[test]
+fn a_book_that_is_told_lets_the_day_pass() {
+    let mut prices = fold("SOL-USDT: 1 00:00:30 10.00 1 buy; 2 00:05:30 12.00 1 buy");
+    let mut entry = entries("BTC-USDT: book 10 00:01 100x1 101x1").remove(0);
+    for event in &mut entry.events {
+        let Event::Market(MarketEvent::BookSnapshotObserved { told, .. }) = event else { panic!() };
+        told.venue_time = told.venue_time.plus(DAY);
+    }
+    prices.fold(&entry);
+
+    let quote = prices.get(&"binance".parse().unwrap(), &"SOL-USDT".parse().unwrap()).unwrap();
+    assert_eq!(
+        (quote.volume.to_string(), quote.day_open.to_string()),
+        ("1".into(), "12.00".into())
     );
 }
 

@@ -1,0 +1,225 @@
+//! What a session answers its client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::instrument::Instrument;
+use eventlog::entry::Offset;
+use eventlog::log::LogError;
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tracing::warn;
+
+use crate::problem::Code;
+use crate::ws::answers::{self, GapReason, Listed, Resumed};
+use crate::ws::bell::{Listener, Slot};
+use crate::ws::protocol::{Action, From, Mode, Rejection, Request, Subscribe};
+use crate::ws::resume::{FromLog, RESUME_ENTRIES_MAX};
+use crate::ws::sequence;
+use crate::ws::session::{Ending, Session};
+use crate::ws::subscription::{Stage, Subscription, SubscriptionKey};
+use crate::ws::topic::{Ring, Subject, Topic, TopicKey};
+
+/// How long a client that returns waits for its topic to begin, before it starts anew.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The log, as one message finds it.
+struct Now {
+    epoch: String,
+    head: Offset,
+    begin_by: Instant,
+}
+
+impl Session {
+    pub(super) async fn answer(&mut self, request: Request) -> Result<(), Ending> {
+        let Request { id, action } = request;
+        let answered = match action {
+            Action::Subscribe(subscribe) => self.subscribe(id, subscribe).await,
+            Action::Unsubscribe(subscribe) => {
+                self.unsubscribe(id, &subscribe);
+                Ok(())
+            }
+            Action::List => self.list(id).await,
+            Action::Ping => {
+                if id.is_some() || self.mode == Mode::Extended {
+                    self.outbox.say(&answers::pong(&id));
+                }
+                Ok(())
+            }
+        };
+        answered.map_err(|error| {
+            warn!(%error, "the market log cannot be read");
+            Ending::Close(CloseCode::Error, "the log cannot be read".into())
+        })
+    }
+
+    async fn subscribe(
+        &mut self,
+        id: Option<Value>,
+        mut subscribe: Subscribe,
+    ) -> Result<(), LogError> {
+        let now = Now {
+            epoch: self.hub.epoch(self.app.market.as_ref()).await?,
+            head: self.app.market.head().await?,
+            begin_by: Instant::now() + BEGIN_PATIENCE,
+        };
+        if let Some(from) = &mut subscribe.from
+            && self.hub.is_ours(&from.epoch, &now.epoch)
+        {
+            from.epoch.clone_from(&now.epoch);
+        }
+        if subscribe.from.as_ref().is_some_and(|from| from.is_beyond(&now)) {
+            let detail = "from_seq is past the end of the log";
+            self.reject(&Rejection { id, ..Rejection::new(Code::WsBadParameter, detail) });
+            return Ok(());
+        }
+        let (mut taken, mut rejected) = (Vec::new(), Vec::new());
+        let mut resumed = subscribe.from.is_some();
+        for symbol in &subscribe.symbols {
+            match self.listen(symbol, &subscribe, &now).await {
+                Ok((instrument, returns)) => {
+                    resumed &= returns;
+                    taken.push(instrument);
+                }
+                Err(rejection) => rejected.push((symbol.clone(), rejection)),
+            }
+        }
+        if !taken.is_empty() {
+            self.deadlines.subscribed();
+        }
+        let resumed = resumed && !taken.is_empty();
+        let shown = Resumed { epoch: &now.epoch, resumed };
+        let shown = (self.mode == Mode::Extended).then_some(shown);
+        self.acknowledge(id, ("subscribe", &subscribe), &taken, &rejected, shown);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, id: Option<Value>, subscribe: &Subscribe) {
+        let (mut taken, mut rejected) = (Vec::new(), Vec::new());
+        for symbol in &subscribe.symbols {
+            match instrument(symbol) {
+                Ok(instrument) => {
+                    let subject = Subject::of(subscribe.channel, &subscribe.wishes);
+                    let key = TopicKey { instrument: instrument.clone(), subject };
+                    if let Some(slot) = self.slots.remove(&SubscriptionKey::of(&key)) {
+                        self.subscriptions.remove(&slot);
+                    }
+                    taken.push(instrument);
+                }
+                Err(rejection) => rejected.push((symbol.clone(), rejection)),
+            }
+        }
+        self.acknowledge(id, ("unsubscribe", subscribe), &taken, &rejected, None);
+    }
+
+    /// Says what was taken and what was not: to one who gave an id all at once, else only the latter.
+    fn acknowledge(
+        &mut self,
+        id: Option<Value>,
+        (action, subscribe): (&'static str, &Subscribe),
+        taken: &[Instrument],
+        rejected: &[(String, Rejection)],
+        resumed: Option<Resumed<'_>>,
+    ) {
+        if let Some(id) = id {
+            let what = (action, subscribe.channel);
+            self.outbox.say(&answers::ack(&id, what, taken, rejected, resumed, self.language));
+            return;
+        }
+        for (_, rejection) in rejected {
+            self.reject(rejection);
+        }
+    }
+
+    async fn list(&mut self, id: Option<Value>) -> Result<(), LogError> {
+        let epoch = self.hub.epoch(self.app.market.as_ref()).await?;
+        let slots = self.slots.values().filter_map(|slot| self.subscriptions.get(slot));
+        let listed: Vec<Listed<'_>> =
+            slots.map(|one| Listed::of(&one.topic.key, one.after())).collect();
+        let answer = answers::list(&id.unwrap_or_default(), &listed, &epoch);
+        self.outbox.say(&answer);
+        Ok(())
+    }
+
+    /// Takes one symbol in, or says why not. Returns whether it goes on from where the client was.
+    async fn listen(
+        &mut self,
+        symbol: &str,
+        subscribe: &Subscribe,
+        now: &Now,
+    ) -> Result<(Instrument, bool), Rejection> {
+        let instrument = instrument(symbol)?;
+        self.app
+            .known(&instrument)
+            .map_err(|problem| Rejection::new(Code::InvalidSymbol, problem.detail))?;
+        let subject = Subject::of(subscribe.channel, &subscribe.wishes);
+        let topic_key = TopicKey { instrument: instrument.clone(), subject };
+        let key = SubscriptionKey::of(&topic_key);
+        let subscriptions_max = self.app.settings.ws.subscriptions_max;
+        if self.slots.len() >= subscriptions_max && !self.slots.contains_key(&key) {
+            let detail = format!("{symbol}: a connection has at most {subscriptions_max}");
+            return Err(Rejection::new(Code::WsTooManySubscriptions, detail));
+        }
+        self.last_slot = Slot(self.last_slot.0 + 1);
+        let slot = self.last_slot;
+        let listener = Arc::new(Listener::new(slot, Arc::clone(&self.bell)));
+        let (topic, number) =
+            self.hub.join(&topic_key, Arc::clone(&listener)).ok_or_else(|| {
+                let detail = format!("{symbol}: no more different books and candles are told here");
+                Rejection::new(Code::WsTooManySubscriptions, detail)
+            })?;
+        let start = match &subscribe.from {
+            None => (Stage::Joining(None), 0),
+            Some(from) => start(&topic, from, now).await,
+        };
+        let returns = !matches!(start, (Stage::Joining(_), _));
+        let mut wishes = subscribe.wishes;
+        if self.mode == Mode::Plain
+            && let Subject::Book { .. } = subject
+        {
+            wishes.pause = self.app.settings.ws.plain_book_every;
+        }
+        let subscription = Subscription::new((topic, number), (slot, listener), wishes, start);
+        if let Some(replaced) = self.slots.insert(key, slot) {
+            self.subscriptions.remove(&replaced);
+        }
+        self.subscriptions.insert(slot, subscription);
+        self.ready.insert(slot);
+        Ok((instrument, returns))
+    }
+}
+
+impl From {
+    fn is_beyond(&self, now: &Now) -> bool {
+        self.epoch == now.epoch && self.seq > sequence::end(now.head)
+    }
+}
+
+/// Where somebody starts who was here before: behind what was sent last, if that can be had.
+async fn start(topic: &Topic, from: &From, now: &Now) -> (Stage, u64) {
+    let seq = from.seq;
+    if from.epoch != now.epoch {
+        return (Stage::Joining(Some((seq, GapReason::EpochChanged))), 0);
+    }
+    let patience = now.begin_by.saturating_duration_since(Instant::now());
+    let has_begun = topic.has_begun(patience).await;
+    let is_held = |ring: &Ring| match topic.key.subject {
+        // Changes continue exactly one frame.
+        Subject::Book { deltas: true, .. } => ring.holds(seq),
+        Subject::Book { .. } | Subject::Trades | Subject::Candles(_) => seq >= ring.covers_after(),
+    };
+    if has_begun && topic.read(is_held) {
+        return (Stage::Following, seq);
+    }
+    let (offset, _) = sequence::place(seq);
+    if topic.key.subject == Subject::Trades && now.head.0 - offset.0 <= RESUME_ENTRIES_MAX {
+        return (Stage::Returning(FromLog::new(seq)), seq);
+    }
+    (Stage::Joining(Some((seq, GapReason::Expired))), 0)
+}
+
+fn instrument(symbol: &str) -> Result<Instrument, Rejection> {
+    let malformed = |error| Rejection::new(Code::InvalidSymbol, format!("{symbol:?}: {error}"));
+    symbol.parse().map_err(malformed)
+}
