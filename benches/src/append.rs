@@ -19,7 +19,8 @@ use tephra::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::{rate, sample};
+use crate::row::rate;
+use crate::sample;
 
 const APPENDERS: usize = 64;
 const ENTRIES_EACH: usize = 1_500;

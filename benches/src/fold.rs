@@ -13,7 +13,8 @@ use projections::projector;
 use projections::views::Views;
 use rust_decimal::Decimal;
 
-use crate::{rate, sample};
+use crate::row::rate;
+use crate::sample;
 
 const BATCHES: usize = 2_000;
 const TICKS: usize = BATCHES * 256;

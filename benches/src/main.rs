@@ -1,101 +1,78 @@
 //! The engine's figures, each beside its yardstick in the same run: rounds alternate, and what is
 //! printed are medians. Absolute rates belong to the machine; the ratios carry over.
 //!
-//! `cargo run --release --manifest-path benches/Cargo.toml [-- [--check] RECORDING…]`: with
-//! recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
-//! project carries. `--check` fails when a ratio is below a third of what it is to reach: machines
-//! are noisy, and a real loss is larger.
+//! `cargo run --release --manifest-path benches/Cargo.toml [-- [--check] [--only=ROWS] RECORDING…]`:
+//! with recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
+//! project carries. `--check` fails when a ratio misses what it is to reach by a factor of three:
+//! machines are noisy, and a real loss is larger. `--only=logs` and `--only=sockets` measure a part.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+
+use crate::row::{Goal, Row};
+
+mod row;
 
 mod append;
 mod fold;
 mod replay;
-mod sample;
 
-/// Rounds of each row; an odd number has a median of its own.
-const ROUNDS: usize = 9;
+mod sockets;
+
+mod sample;
 
 /// Bytes that a tick may take on disk.
 const BYTES_A_TICK_MAX: f64 = 60.0;
 
-/// How far below its goal a ratio may fall before `--check` fails.
-const SLACK: f64 = 3.0;
-
-/// One row: what is measured, its yardstick, and what the ratio is to reach.
-struct Row {
-    path: &'static str,
-    yardstick: &'static str,
-    unit: &'static str,
-    reach: f64,
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-}
-
-impl Row {
-    /// Runs both sides in turn. Each returns how much it did per second.
-    async fn measure(
-        path: &'static str,
-        yardstick: &'static str,
-        unit: &'static str,
-        reach: f64,
-        mut ours: impl AsyncFnMut() -> Result<f64>,
-        mut theirs: impl AsyncFnMut() -> Result<f64>,
-    ) -> Result<Self> {
-        let mut row = Self { path, yardstick, unit, reach, ours: vec![], theirs: vec![] };
-        // A round that is not counted warms caches and files.
-        ours().await?;
-        theirs().await?;
-        for _ in 0..ROUNDS {
-            row.ours.push(ours().await?);
-            row.theirs.push(theirs().await?);
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // The servers of the socket rows are this program, in a process of their own.
+    if let Some(kind) = words.first().and_then(|word| word.strip_prefix("serve-")) {
+        return sockets::serve::run(kind);
+    }
+    let (flags, recordings): (Vec<_>, Vec<_>) =
+        words.into_iter().partition(|word| word.starts_with("--"));
+    let (mut check, mut logs, mut sockets) = (false, true, true);
+    for flag in flags {
+        match flag.as_str() {
+            "--check" => check = true,
+            "--only=logs" => sockets = false,
+            "--only=sockets" => logs = false,
+            other => bail!("{other} is none of: --check, --only=logs, --only=sockets"),
         }
-        Ok(row)
+    }
+    let mut recordings: Vec<PathBuf> = recordings.into_iter().map(PathBuf::from).collect();
+    if recordings.is_empty() {
+        recordings.push(sample::small_recording());
     }
 
-    /// Prints the row; false when the ratio is far below what it is to reach.
-    fn print(mut self) -> bool {
-        let (ours, theirs) = (median(&mut self.ours), median(&mut self.theirs));
-        let ratio = ours / theirs;
-        let word = if ratio >= self.reach { "reached" } else { "MISSED" };
-        println!(
-            "| {} | {} | {ours:.0} {} | {theirs:.0} | {ratio:.2} | {:.2} | {word} |",
-            self.path, self.yardstick, self.unit, self.reach
-        );
-        ratio * SLACK >= self.reach
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Returns how much was done per second.
-fn rate(done: usize, took: Duration) -> f64 {
-    done as f64 / took.as_secs_f64()
-}
-
-#[tokio::main]
-async fn main() -> Result<()> {
-    let (flags, recordings): (Vec<PathBuf>, Vec<PathBuf>) = std::env::args_os()
-        .skip(1)
-        .map(PathBuf::from)
-        .partition(|word| word.as_os_str() == "--check");
-    let recordings =
-        if recordings.is_empty() { vec![sample::small_recording()] } else { recordings };
-    let mut good = true;
-
+    let (mut good, mut notes) = (true, Vec::new());
     println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
     println!("|---|---|--:|--:|--:|--:|---|");
+    if logs {
+        let runtime = tokio::runtime::Runtime::new()?;
+        good &= runtime.block_on(log_rows(&recordings, &mut notes))?;
+    }
+    if sockets {
+        good &= sockets::rows(&mut notes)?;
+    }
+    println!();
+    for note in notes {
+        println!("{note}");
+    }
+    ensure!(!check || good, "a figure is far from what it is to reach");
+    Ok(())
+}
+
+/// Prints the rows of what goes into the log and comes out of it; false when one is far off.
+async fn log_rows(recordings: &[PathBuf], notes: &mut Vec<String>) -> Result<bool> {
+    let mut good = true;
     good &= Row::measure(
         "embedded append, 64 appenders, 400 B, answered after fdatasync",
         "bare group commit: write and fdatasync, no index, no checks",
         "entries/s",
-        0.75,
+        Goal::AtLeast(0.75),
         append::ours_entries,
         append::bare_entries,
     )
@@ -105,7 +82,7 @@ async fn main() -> Result<()> {
         "the same",
         "the embedded store tephra 0.4, guarded by its own query",
         "entries/s",
-        1.5,
+        Goal::AtLeast(1.5),
         append::ours_entries,
         append::tephra_entries,
     )
@@ -115,18 +92,18 @@ async fn main() -> Result<()> {
         "durable tick batches of 256, 8 streams",
         "bare file: the same bytes, a write and an fdatasync for each 8 batches",
         "ticks/s",
-        0.5,
+        Goal::AtLeast(0.5),
         append::ours_batches,
         append::bare_batches,
     )
     .await?
     .print();
-    let frames = replay::Frames::read(&recordings)?;
+    let frames = replay::Frames::read(recordings)?;
     good &= Row::measure(
-        "feed to log: recorded frames to durable ticks",
+        "feed to log: recorded frames to durable ticks, books spliced and recorded whole",
         "decode alone",
         "frames/s",
-        0.4,
+        Goal::AtLeast(0.4),
         async || replay::to_log(&frames).await,
         async || replay::decode_alone(&frames),
     )
@@ -137,17 +114,15 @@ async fn main() -> Result<()> {
         "rebuild of all market views from the log",
         "bare decode and candle fold of the same ticks",
         "ticks/s",
-        0.4,
+        Goal::AtLeast(0.4),
         async || stored.rebuild().await,
         async || stored.bare_fold(),
     )
     .await?
     .print();
     let bytes = stored.bytes_a_tick()?;
-    println!(
-        "\nbytes a tick on disk: {bytes:.1} in full batches (to reach: {BYTES_A_TICK_MAX} at the most)"
-    );
-    good &= bytes <= BYTES_A_TICK_MAX;
-    ensure!(flags.is_empty() || good, "a figure is far from what it is to reach");
-    Ok(())
+    notes.push(format!(
+        "bytes a tick on disk: {bytes:.1} in full batches (to reach: {BYTES_A_TICK_MAX} at the most)"
+    ));
+    Ok(good & (bytes <= BYTES_A_TICK_MAX))
 }

@@ -7,20 +7,24 @@ use std::time::Instant;
 use anyhow::Result;
 use commands::clock::Clock;
 use commands::feed_status::FeedStatus;
-use commands::intake::{Intake, QUEUE_TICKS_MAX};
+use commands::intake::{BookRecording, Intake, Options as IntakeOptions, QUEUE_TICKS_MAX};
+use domain::book::Session;
 use domain::instrument::Venue;
 use domain::observation::Pace;
 use domain::time::Timestamp;
 use eventlog::embedded::{Embedded, Options};
 use eventlog::files::Disk;
+use eventlog::memory::Memory;
 use eventlog::stream::Log;
 use feeds::counts::Counts;
+use feeds::feed::{Addresses, Resume, Surroundings};
 use feeds::recording::lines::Lines;
 use feeds::spec::FeedSpec;
 use feeds::venues;
 use tokio::sync::mpsc;
 
-use crate::{rate, sample};
+use crate::row::rate;
+use crate::sample;
 
 /// Frames that are played at least: a short recording is repeated, its trades under new ids, or a
 /// start and one fsync would be all that is measured.
@@ -89,11 +93,21 @@ pub async fn to_log(frames: &Frames) -> Result<f64> {
     let spec: FeedSpec = spec.parse()?;
     let status = Arc::new(FeedStatus::new(spec.venue(), spec.instruments(), Pace::Recorded));
     let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
-    let now = Arc::new(|| Timestamp::from_micros(0));
+    let surroundings = Surroundings {
+        now: Arc::new(|| Timestamp::from_micros(0)),
+        addresses: Addresses::default(),
+        resume: Resume::default(),
+        seed: 1,
+    };
+    // A recording tells no candles, so nothing goes into the ledger.
+    let ledger = Arc::new(Memory::new(Log::Ledger));
+    let options = IntakeOptions { session: Session(1), books: BookRecording::All };
 
     let start = Instant::now();
-    let feed = tokio::spawn(feeds::feed::run(spec, now, sender, Arc::new(Counts::default())));
-    let intake = tokio::spawn(Intake::new(Arc::new(log), Arc::new(Midnight), status).run(queue));
+    let feed =
+        tokio::spawn(feeds::feed::run(spec, surroundings, sender, Arc::new(Counts::default())));
+    let intake = Intake::new(Arc::new(log), ledger, Arc::new(Midnight), status, options);
+    let intake = tokio::spawn(intake.run(queue));
     feed.await??;
     intake.await??;
     Ok(rate(frames.lines, start.elapsed()))
