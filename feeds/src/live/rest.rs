@@ -129,7 +129,11 @@ impl Rest {
             self.budget().report(used, Instant::now());
         }
         let status = answer.status();
-        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::IM_A_TEAPOT {
+        // Forbidden is what the venue's outer wall says to who asks too much.
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::FORBIDDEN
+        ) {
             return Err(self.limited(&answer));
         }
         let body = body(answer).await?;

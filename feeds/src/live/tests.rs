@@ -375,6 +375,7 @@ async fn too_many_requests_are_waited_out_and_a_ban_says_so() {
     venue.answer("exchangeInfo", ok(LISTINGS));
     venue.answer("klines", ok("[]"));
     venue.answer("depth", fails(429, "", ""));
+    venue.answer("depth", fails(403, "", "<html>"));
     venue.answer("depth", fails(503, "", ""));
     venue.answer("depth", ok(snapshot(10)));
     let began = Instant::now();
@@ -388,8 +389,8 @@ async fn too_many_requests_are_waited_out_and_a_ban_says_so() {
     let asked_at = Instant::now();
 
     heard.until("book #10").await;
-    assert!(asked_at.elapsed() >= brisk().limited);
-    assert_eq!(venue.asked("depth").len(), 3);
+    assert!(asked_at.elapsed() >= brisk().limited * 2);
+    assert_eq!(venue.asked("depth").len(), 4);
 }
 
 #[tokio::test]
