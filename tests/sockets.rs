@@ -247,7 +247,7 @@ async fn growth(lines: &[Line], lines_per_second: u32, some_more_read: bool) -> 
     exchange.play();
     tokio::select! {
         _ = join_all(readers.into_iter().map(|reader| hear_all(reader, trades))) => {}
-        _ = join_all::<_>(others) => unreachable!("they listen for ever"),
+        _ = join_all(others) => unreachable!("they listen for ever"),
     }
     memory(&house).saturating_sub(before)
 }

@@ -13,11 +13,8 @@ use eventlog::entry::{Entry, Version};
 use eventlog::stream::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::prices::Freshness;
+use crate::prices::{Freshness, SKEW_SAMPLES};
 use crate::view::View;
-
-/// Entries whose clock offset is remembered per venue.
-const SKEW_SAMPLES: usize = 1_000;
 
 /// A book is fresh for so long after it was told last.
 pub const BOOK_FRESH: i64 = 5 * SECOND;

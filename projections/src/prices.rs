@@ -19,7 +19,7 @@ use crate::books::BOOK_FRESH;
 use crate::view::View;
 
 /// Entries whose clock offset is remembered per venue.
-const SKEW_SAMPLES: usize = 1_000;
+pub const SKEW_SAMPLES: usize = 1_000;
 
 /// Trades whose distance in time is remembered per instrument.
 const PAUSE_SAMPLES: usize = 64;

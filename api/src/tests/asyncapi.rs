@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::settings::{Settings, WsSettings};
 use crate::tests::client::Client;
 use crate::tests::house::{House, diff, lost, snapshot, tick};
+use crate::tests::page::assert_references;
 
 const BTC: &str = "market-binance.BTC-USDT";
 const AT: &str = "2024-03-21T09:30:00.123Z";
@@ -143,23 +144,10 @@ async fn until(client: &mut Client, frames: &mut Vec<Value>, is_it: impl Fn(&Val
 
 #[tokio::test]
 async fn the_document_is_whole_and_not_sent_twice() {
-    fn follow(value: &Value, document: &Value) {
-        match value {
-            Value::Object(object) => {
-                if let Some(Value::String(reference)) = object.get("$ref") {
-                    let pointer = reference.strip_prefix('#').unwrap();
-                    assert!(document.pointer(pointer).is_some(), "{reference}");
-                }
-                object.values().for_each(|value| follow(value, document));
-            }
-            Value::Array(values) => values.iter().for_each(|value| follow(value, document)),
-            _ => {}
-        }
-    }
     let house = house().await;
     let answer = house.get("/asyncapi.json").await;
     let document = answer.json();
-    follow(&document, &document);
+    assert_references(&document, &document);
     assert_eq!(document["asyncapi"], "3.1.0");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let held = [("If-None-Match", answer.header("ETag").unwrap())];
