@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -55,13 +55,23 @@ pub(crate) struct Answer {
 }
 
 impl House {
-    /// Starts `entasis` with these words, in this folder and on a free port. Returns when it listens.
+    /// Starts `entasis` with these words, in this folder and on a free port. Returns when it is ready.
     pub(crate) async fn start<'a>(
         folder: &TempDir,
         words: impl IntoIterator<Item = &'a str>,
     ) -> House {
+        Self::start_under(folder, &[], words).await
+    }
+
+    /// The same by the words of another program, whose process becomes the house: one that traces
+    /// it, or that enters a namespace first.
+    pub(crate) async fn start_under<'a>(
+        folder: &TempDir,
+        runner: &[String],
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> House {
         let log = folder.path().join(LOG);
-        let mut child = entasis(folder, words)
+        let mut child = entasis_under(folder, runner, words)
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).expect("a log file"))
@@ -79,7 +89,10 @@ impl House {
             panic!("the first line on stdout is {line:?}");
         };
         let host = host.to_owned();
-        House { child, _stdout: stdout, log, host, client: reqwest::Client::new() }
+        let house = House { child, _stdout: stdout, log, host, client: reqwest::Client::new() };
+        // It listens before it has caught up with its logs.
+        house.until("/readyz", |answer| answer.status == 200).await;
+        house
     }
 
     /// Returns the answer to `GET path`.
@@ -130,6 +143,12 @@ impl House {
             .expect("a child can be waited for")
     }
 
+    /// Waits for a house that ends by itself, and returns how.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        let ended = timeout(STOP_MAX, self.child.wait()).await;
+        ended.expect("a house that ends by itself").expect("a child can be waited for")
+    }
+
     /// Kills the house in the middle of whatever it does (SIGKILL).
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("a running house can be killed");
@@ -150,18 +169,57 @@ impl Drop for House {
     }
 }
 
-/// Runs `entasis` with words that end it by themselves, in this folder. Returns its exit code and
-/// what it said on stderr.
-pub(crate) async fn run(folder: &TempDir, words: &[&str]) -> (Option<i32>, String) {
+/// Runs `entasis` with words that end it by themselves, in this folder; returns all of its end.
+pub(crate) async fn ended(folder: &TempDir, words: &[&str]) -> Output {
     let run = entasis(folder, words.iter().copied()).output();
-    let output = timeout(START_MAX, run).await.expect("words that end it").expect("a start");
+    timeout(START_MAX, run).await.expect("words that end it").expect("a start")
+}
+
+/// The same; returns its exit code and what it said on stderr.
+pub(crate) async fn run(folder: &TempDir, words: &[&str]) -> (Option<i32>, String) {
+    let output = ended(folder, words).await;
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The same with words that end it well; returns what it said on stdout.
+pub(crate) async fn output(folder: &TempDir, words: &[&str]) -> String {
+    let output = ended(folder, words).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Starts `entasis` with words that make it print on; returns its lines.
+pub(crate) fn lines(folder: &TempDir, words: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = entasis(folder, words.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary that was just built starts");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    (child, BufReader::new(stdout).lines())
 }
 
 /// Returns `entasis` with these words, ready to start in this folder, and with nothing in its
 /// environment that could configure it or its log.
 fn entasis<'a>(folder: &TempDir, words: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(&*BINARY);
+    entasis_under(folder, &[], words)
+}
+
+/// The same, started by the words of another program.
+fn entasis_under<'a>(
+    folder: &TempDir,
+    runner: &[String],
+    words: impl IntoIterator<Item = &'a str>,
+) -> Command {
+    let mut command = match runner {
+        [] => Command::new(&*BINARY),
+        [program, rest @ ..] => {
+            let mut command = Command::new(program);
+            command.args(rest).arg(&*BINARY);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name == "RUST_LOG" || name.to_string_lossy().starts_with("ENTASIS_") {
             command.env_remove(name);

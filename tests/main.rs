@@ -6,7 +6,9 @@
 //! the specification's own code against the house, `journeys` plays recorded days through its door,
 //! `live` does so over real sockets and on bad days, `sockets` lets listeners come and go,
 //! `standby` kills one of two feeds, `restart`
-//! kills the house and looks what it still knows, and `recordings` compares with reference answers
+//! kills the house and looks what it still knows, `faults` fills its disk and makes calls of the
+//! kernel fail, `backup` copies a house that runs and brings it
+//! back, and `recordings` compares with reference answers
 //! inside the process. Last, `tidy` keeps the rules of the house.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of this crate is test code")]
 
@@ -20,6 +22,8 @@ mod tools;
 
 mod samples;
 
+mod backup;
+mod faults;
 mod journeys;
 mod live;
 mod restart;

@@ -23,10 +23,11 @@ use feeds::feed::{Addresses, Resume, Surroundings};
 use feeds::spec::FeedSpec;
 use projections::history::{PAGE_MAX, Query};
 use projections::projector;
+use projections::store::Store;
 use projections::views::Views;
 use tokio::sync::mpsc;
 
-use crate::data;
+use crate::{data, house};
 
 fn candles(path: &Path) -> Vec<Candle> {
     let candle = |row: &Vec<String>| {
@@ -135,13 +136,16 @@ fn told(tick: Tick) -> Observation {
 async fn take_in(venue: &Venue, feeds: Vec<Vec<Observation>>) -> Arc<Memory> {
     let log = Arc::new(Memory::new(Log::Market));
     let ledger: Arc<dyn EventLog> = Arc::new(Memory::new(Log::Ledger));
+    let folder = house::folder();
+    let (store, _) = Store::open(&folder.path().join("read.db")).await.unwrap();
     let mut intakes = tokio::task::JoinSet::new();
     for (observations, session) in feeds.into_iter().zip(1..) {
         let status = Arc::new(FeedStatus::new(venue.clone(), vec![btc()], Pace::Recorded));
         let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
         let log: Arc<dyn EventLog> = log.clone();
         let options = Options { session: Session(session), books: BookRecording::All };
-        let intake = Intake::new(log, ledger.clone(), Arc::new(Midnight), status, options);
+        let (ledger, keep, clock) = (ledger.clone(), Arc::new(store.clone()), Arc::new(Midnight));
+        let intake = Intake::new(log, ledger, keep, clock, status, options);
         intakes.spawn(intake.run(queue));
         intakes.spawn(async move {
             for observation in observations {

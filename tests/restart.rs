@@ -27,6 +27,7 @@ use crate::data;
 use crate::exchange::{self, Kind, Sides};
 use crate::house::{House, folder};
 use crate::journeys::until_played;
+use crate::tools::times;
 
 const KILLS: usize = 50;
 
@@ -172,7 +173,7 @@ async fn assert_kept(folder: &TempDir, shown: Shown, told: &Told) -> usize {
 }
 
 /// What the house serves is what a fold of its log gives.
-async fn assert_served_as_folded(folder: &TempDir, feed: &str) {
+pub(crate) async fn assert_served_as_folded(folder: &TempDir, feed: &str) {
     let house = House::start(folder, ["serve", "--feed", feed]).await;
     until_played(&house).await;
     let mut served = Vec::new();
@@ -230,7 +231,7 @@ async fn kill_again_and_again(file: &Path, speed: &str) {
     eprintln!("seed {chance}, a replay takes {replay} µs");
 
     let (mut place, mut in_the_middle) = (folder(), 0);
-    for kill in 0..KILLS {
+    for kill in 0..times(KILLS) {
         let house = House::start(&place, ["serve", "--feed", &feed]).await;
         let watching = tokio::spawn(watch(house.host.clone()));
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

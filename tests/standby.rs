@@ -18,12 +18,14 @@ use eventlog::log::{EventLog, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::Log;
 use feeds::feed::{Addresses, Known, Resume, Surroundings};
+use projections::store::Store;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::data;
 use crate::exchange::{self, Exchange, Kind, lines};
+use crate::house;
 use crate::restart::{self, DEPTH};
 
 const KILLS: usize = 50;
@@ -48,6 +50,7 @@ struct Place {
     exchange: Exchange,
     market: Arc<Memory>,
     ledger: Arc<Memory>,
+    store: Store,
     clock: Arc<Watch>,
 }
 
@@ -70,7 +73,8 @@ impl Place {
         let (market, ledger): (Arc<dyn EventLog>, Arc<dyn EventLog>) =
             (self.market.clone(), self.ledger.clone());
         let options = Options { session, books: BookRecording::All };
-        let intake = Intake::new(market, ledger, self.clock.clone(), status, options);
+        let keep = Arc::new(self.store.clone());
+        let intake = Intake::new(market, ledger, keep, self.clock.clone(), status, options);
         let clock = self.clock.clone();
         let instrument = "BTC-USDT".parse().expect("an instrument");
         let trade_id = restart::trade_ids(&self.entries().await).into_iter().max();
@@ -136,10 +140,13 @@ async fn die_again_and_again(
         .filter_map(|line| line.value["t"].as_u64())
         .collect();
     let exchange = Exchange::open(lines.clone(), BTreeMap::new(), lines_per_second).await;
+    let folder = house::folder();
+    let (store, _) = Store::open(&folder.path().join("read.db")).await.expect("a read store");
     let place = Place {
         exchange,
         market: Arc::new(Memory::new(Log::Market)),
         ledger: Arc::new(Memory::new(Log::Ledger)),
+        store,
         clock: Arc::new(Watch(Instant::now())),
     };
     let mut nodes = [place.start(1).await, place.start(2).await];

@@ -16,10 +16,16 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let required = std::env::var_os("ENTASIS_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(!required, "{} is missing: tests/run installs it", path.display());
-    not_run(&format!("{name} is missing; tests/run installs it"));
+    not_possible(&format!("{name} is missing; tests/run installs it"));
     None
+}
+
+/// Says that what a test needs is not to be had here; under `ENTASIS_TEST_REQUIRE=1` that is a
+/// failure.
+pub(crate) fn not_possible(why: &str) {
+    let required = std::env::var_os("ENTASIS_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(!required, "{why}");
+    not_run(why);
 }
 
 /// Says that a test did not run, and why. The harness hides what a test that passes prints, but not
@@ -27,4 +33,14 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
 pub(crate) fn not_run(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "not run: {test}: {why}").expect("stderr is open");
+}
+
+/// How many times more the long run does.
+const LONG: usize = 50;
+
+/// Returns how often something is tried: as often as is said, and more in the long run
+/// (`tests/long`).
+pub(crate) fn times(ordinary: usize) -> usize {
+    let long = std::env::var_os("ENTASIS_TEST_LONG").is_some_and(|value| value == "1");
+    if long { ordinary * LONG } else { ordinary }
 }

@@ -7,11 +7,13 @@ use commands::feed_status::FeedBoard;
 use domain::amount::PRICE_SCALE_MIN;
 use domain::instrument::{Instrument, Venue};
 use domain::observation::{Link, Listing};
-use eventlog::entry::{Entry, Version};
+use eventlog::entry::{Entry, Offset, Version};
 use eventlog::log::{LogError, ReadLog};
 use eventlog::stream::{Log, Stream};
+use projections::store::Store;
 use projections::views::Views;
 
+use crate::opening::Opening;
 use crate::settings::Settings;
 
 /// What is asked and served.
@@ -21,6 +23,9 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<dyn ReadLog>,
     pub market: Arc<dyn ReadLog>,
+    /// Where old candles stand; a node without one answers from memory alone.
+    pub store: Option<Store>,
+    pub opening: Opening,
     pub settings: Settings,
 }
 
@@ -70,11 +75,18 @@ impl App {
         reason
     }
 
-    /// Returns the entry at a version of a stream of the market log, of which something is known.
-    pub async fn entry(&self, stream: &Stream, version: Version) -> Result<Entry, LogError> {
+    /// Returns where an entry of the market log stands, and the entry; without it once retention
+    /// has dropped it, and then with the offset up to which all has gone.
+    pub async fn entry(
+        &self,
+        stream: &Stream,
+        version: Version,
+    ) -> Result<(Offset, Option<Entry>), LogError> {
         let before = Version(version.0.saturating_sub(1));
         let entries = self.market.read_stream(stream, before, 1).await?;
-        let gone = || LogError::Unavailable(format!("version {version} of {stream} is gone"));
-        entries.into_iter().next().ok_or_else(gone)
+        match entries.into_iter().next().filter(|entry| entry.version == version) {
+            Some(entry) => Ok((entry.offset, Some(entry))),
+            None => Ok((self.market.floor().await?, None)),
+        }
     }
 }

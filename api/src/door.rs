@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::{NoContext, Uuid};
 
+use crate::health;
+use crate::opening::Opening;
 use crate::operations::Operations;
 use crate::problem::{Code, Problem, Wishes};
 
@@ -40,6 +42,7 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 pub struct Door<E> {
     pub routes: E,
     pub operations: Arc<Operations>,
+    pub opening: Opening,
     pub clock: Arc<dyn Clock>,
     pub answer_patience: Duration,
 }
@@ -99,6 +102,7 @@ impl<E: Endpoint> Door<E> {
     }
 
     async fn checked(&self, mut request: Request) -> Result<Response> {
+        self.check_open(request.uri().path())?;
         let query = request.uri().query().unwrap_or_default();
         self.operations.check_query(request.method(), request.uri().path(), query)?;
         let headers = request.headers();
@@ -107,6 +111,15 @@ impl<E: Endpoint> Door<E> {
             request.set_body(Body::from_bytes(body));
         }
         self.routes.call(request).await.map(IntoResponse::into_response)
+    }
+
+    /// Refuses what would be answered with the past.
+    fn check_open(&self, path: &str) -> Result<(), Problem> {
+        if self.opening.is_open() || health::PATHS.contains(&path) {
+            return Ok(());
+        }
+        let detail = "the node is catching up with its logs; /readyz tells how far it has come";
+        Err(Problem::new(Code::LogUnreachable, detail))
     }
 
     /// Returns the id that the client gave, where it can be used, else a new one.

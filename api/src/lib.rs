@@ -1,13 +1,14 @@
 //! The door: HTTP and WebSocket. It translates, and decides nothing.
 //!
-//! Read in this order: what the door stands on (`app`, with its limits in `settings`) and how its
-//! parts are put together (`routes`), the accept loop (`server`, `admission`), what is done around
+//! Read in this order: what the door stands on (`app`, with its limits in `settings` and whether it
+//! may be asked in `opening`) and how its parts are put together (`routes`), the accept loop (`server`, `admission`), what is done around
 //! every request (`door`, `operations`), how a client is told no (`problem`), and who asks (`principal`). Then the
 //! resources: `market`, `orderbook` and `health`, with the texts of values in `scalar` and answers that are named
 //! by their hash in `entity`; the documents and their page (`docs`). Last the WebSocket, which has a
 //! tour of its own (`ws`).
 
 pub mod app;
+pub mod opening;
 pub mod settings;
 
 pub mod routes;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use domain::candle::{Candle, Source};
 use domain::instrument::{Instrument, Venue};
+use domain::ladder::gaps::Gap;
 use domain::observation::Listing;
 use domain::tick::Side;
 use domain::time::Timestamp;
@@ -16,9 +17,9 @@ use poem::{Request, Result};
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
-use projections::candles::Gap;
-use projections::history::{self, Cursor, Page};
+use projections::history::{self, Cursor, Page, reach};
 use projections::prices::{Freshness, Quote};
+use projections::store::Store;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::app::App;
@@ -103,11 +104,12 @@ impl MarketApi {
                 cursor.parse().map_err(|error| Problem::field("cursor", format!("{error}")))?;
             query = query.at(cursor);
         }
-        let scales = self.0.views.prices().scales(&venue, &instrument).unwrap_or_default();
-        let page = {
-            let candles = self.0.views.candles();
-            candles.get(&venue, &instrument).map(|held| query.answer(held)).unwrap_or_default()
-        };
+        let scales = self.0.scales(&venue, &instrument);
+        let archive = self.0.store.as_ref().map(Store::archive);
+        let market = (&venue, &instrument);
+        let page = reach::answer(query, &self.0.views, market, archive.as_ref())
+            .await
+            .map_err(|error| Problem::new(Code::LogUnreachable, error.to_string()))?;
         let link = page.next.map(|cursor| next_link(request, cursor));
         let body = HistoryBody {
             symbol: Symbol(instrument),

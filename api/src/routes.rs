@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::docs;
 use crate::door::Door;
-use crate::health::{self, Heads};
+use crate::health;
 use crate::market::MarketApi;
 use crate::operations::{Operations, PREFIXES};
 use crate::orderbook::OrderbookApi;
@@ -27,21 +27,17 @@ use crate::ws::hub::Hub;
 
 pub const VIEWS_AT: HeaderName = HeaderName::from_static("x-views-at");
 
-/// Serves until `stop`; then requests in flight finish and sessions are closed in order.
+/// Serves until `stop`; then requests in flight finish and sessions are closed in order. Until the
+/// house is open, only what is asked about itself is answered.
 pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> io::Result<()> {
     let app = Arc::new(app);
-    let heads = Heads {
-        ledger: app.ledger.head().await.map_err(io::Error::other)?,
-        market: app.market.head().await.map_err(io::Error::other)?,
-    };
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let hub = Arc::new(Hub::new(&app.settings.ws));
-    let (ending, broadcaster) =
-        (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&hub), heads.market));
+    let (ending, broadcaster) = (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&hub)));
     let broadcaster = tasks.spawn(async move { ending.run_until_cancelled(broadcaster).await });
     let socket = MarketSocket::new(Arc::clone(&app), hub, tasks.clone(), stop.clone(), cut.clone());
     let settings = app.settings.clone();
-    let house = house(app, heads, socket);
+    let house = house(app, socket);
     let server = Arc::new(Server { house, tasks, stop, cut, settings });
     tokio::select! {
         ended = server.run(listener) => ended,
@@ -50,10 +46,11 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     }
 }
 
-fn house(app: Arc<App>, heads: Heads, socket: MarketSocket) -> BoxEndpoint<'static, Response> {
+fn house(app: Arc<App>, socket: MarketSocket) -> BoxEndpoint<'static, Response> {
     let document = docs::document(&service(&app));
     let operations = Arc::new(Operations::of(&document));
     let (clock, answer_patience) = (Arc::clone(&app.clock), app.settings.answer_patience);
+    let opening = app.opening.clone();
     let socket = Arc::new(socket);
 
     let mut routes = Route::new().at("/ws/market", get(Arc::clone(&socket)));
@@ -66,9 +63,8 @@ fn house(app: Arc<App>, heads: Heads, socket: MarketSocket) -> BoxEndpoint<'stat
         .at("/livez", get(health::livez))
         .at("/readyz", get(health::readyz))
         .at("/health", get(health::health))
-        .data(app)
-        .data(heads);
-    Door { routes, operations, clock, answer_patience }.boxed()
+        .data(app);
+    Door { routes, operations, opening, clock, answer_patience }.boxed()
 }
 
 /// The operations. A service serves under one prefix only, so it is built for each.

@@ -1,10 +1,11 @@
 //! The engine's figures, each beside its yardstick in the same run: rounds alternate, and what is
 //! printed are medians. Absolute rates belong to the machine; the ratios carry over.
 //!
-//! `cargo run --release --manifest-path benches/Cargo.toml [-- [--check] [--only=ROWS] RECORDING…]`:
+//! `cargo run --release --manifest-path benches/Cargo.toml [-- [FLAGS] RECORDING…]`:
 //! with recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
 //! project carries. `--check` fails when a ratio misses what it is to reach by a factor of three:
-//! machines are noisy, and a real loss is larger. `--only=logs` and `--only=sockets` measure a part.
+//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts` and `--only=sockets`
+//! measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
 
 use std::path::PathBuf;
 
@@ -18,9 +19,14 @@ mod append;
 mod fold;
 mod replay;
 
+mod restart;
+
 mod sockets;
 
 mod sample;
+
+/// Ticks in sealed segments, where nobody says otherwise.
+const TICKS: u64 = 5_000_000;
 
 /// Bytes that a tick may take on disk.
 const BYTES_A_TICK_MAX: f64 = 60.0;
@@ -33,33 +39,42 @@ fn main() -> Result<()> {
     }
     let (flags, recordings): (Vec<_>, Vec<_>) =
         words.into_iter().partition(|word| word.starts_with("--"));
-    let (mut check, mut logs, mut sockets) = (false, true, true);
+    let (mut check, mut only, mut ticks) = (false, None, TICKS);
     for flag in flags {
-        match flag.as_str() {
-            "--check" => check = true,
-            "--only=logs" => sockets = false,
-            "--only=sockets" => logs = false,
-            other => bail!("{other} is none of: --check, --only=logs, --only=sockets"),
+        match flag.split_once('=') {
+            None if flag == "--check" => check = true,
+            Some(("--only", part @ ("logs" | "starts" | "sockets"))) => {
+                only = Some(part.to_owned())
+            }
+            Some(("--ticks", number)) => ticks = number.parse()?,
+            _ => bail!("{flag} is none of: --check, --only=logs|starts|sockets, --ticks=N"),
         }
     }
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let mut recordings: Vec<PathBuf> = recordings.into_iter().map(PathBuf::from).collect();
     if recordings.is_empty() {
         recordings.push(sample::small_recording());
     }
 
     let (mut good, mut notes) = (true, Vec::new());
-    println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
-    println!("|---|---|--:|--:|--:|--:|---|");
-    if logs {
-        let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    if wanted("logs") || wanted("sockets") {
+        println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
+        println!("|---|---|--:|--:|--:|--:|---|");
+    }
+    if wanted("logs") {
         good &= runtime.block_on(log_rows(&recordings, &mut notes))?;
     }
-    if sockets {
+    if wanted("sockets") {
         good &= sockets::rows(&mut notes)?;
     }
     println!();
     for note in notes {
         println!("{note}");
+    }
+    if wanted("starts") {
+        println!();
+        good &= runtime.block_on(restart::print(ticks))?;
     }
     ensure!(!check || good, "a figure is far from what it is to reach");
     Ok(())

@@ -21,6 +21,7 @@ use feeds::feed::{Addresses, Resume, Surroundings};
 use feeds::recording::lines::Lines;
 use feeds::spec::FeedSpec;
 use feeds::venues;
+use projections::store::Store;
 use tokio::sync::mpsc;
 
 use crate::row::rate;
@@ -101,12 +102,14 @@ pub async fn to_log(frames: &Frames) -> Result<f64> {
     };
     // A recording tells no candles, so nothing goes into the ledger.
     let ledger = Arc::new(Memory::new(Log::Ledger));
+    let (store, _) = Store::open(&folder.path().join("read.db")).await?;
+    let keep = Arc::new(store);
     let options = IntakeOptions { session: Session(1), books: BookRecording::All };
 
     let start = Instant::now();
     let feed =
         tokio::spawn(feeds::feed::run(spec, surroundings, sender, Arc::new(Counts::default())));
-    let intake = Intake::new(Arc::new(log), ledger, Arc::new(Midnight), status, options);
+    let intake = Intake::new(Arc::new(log), ledger, keep, Arc::new(Midnight), status, options);
     let intake = tokio::spawn(intake.run(queue));
     feed.await??;
     intake.await??;

@@ -19,11 +19,13 @@ use domain::median::Median;
 use domain::observation::{Heard, Observation};
 use domain::time::{MINUTE, SECOND, Timestamp};
 use eventlog::entry::{Actor, ENTRY_EVENTS_MAX};
+use eventlog::keep::Keep;
 use eventlog::log::{EventLog, Expected, LogError};
 use eventlog::stream::Stream;
 use futures_util::future;
 use tokio::sync::mpsc;
 
+use self::keeper::Keeper;
 use self::recorder::Recorder;
 use self::slice::{Part, Slice};
 use crate::clock::Clock;
@@ -35,6 +37,10 @@ mod slice;
 mod own_book;
 
 mod recorder;
+
+mod kept;
+
+mod keeper;
 
 mod native;
 
@@ -95,11 +101,13 @@ pub struct Options {
 pub struct Intake {
     market: Arc<dyn EventLog>,
     ledger: Arc<dyn EventLog>,
+    keep: Arc<dyn Keep>,
     clock: Arc<dyn Clock>,
     status: Arc<FeedStatus>,
     options: Options,
     actor: Actor,
     markets: BTreeMap<Instrument, Recorder>,
+    keeper: Keeper,
     skew: Skew,
     /// The last message with a time of the venue's that was believed, and when it came.
     dated: Option<(Timestamp, Timestamp)>,
@@ -110,9 +118,12 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Returns an intake that goes on where the one before it has ended. What it knows of its markets
+    /// it keeps in `keep` from time to time, and at its end.
     pub fn new(
         market: Arc<dyn EventLog>,
         ledger: Arc<dyn EventLog>,
+        keep: Arc<dyn Keep>,
         clock: Arc<dyn Clock>,
         status: Arc<FeedStatus>,
         options: Options,
@@ -122,14 +133,17 @@ impl Intake {
             role: "feed".to_owned(),
             via: "intake".to_owned(),
         };
+        let keeper = Keeper::new(keep.clone(), market.clone());
         Self {
             market,
             ledger,
+            keep,
             clock,
             status,
             options,
             actor,
             markets: BTreeMap::new(),
+            keeper,
             skew: Skew::default(),
             dated: None,
             venue_clock: Timestamp::MIN,
@@ -143,8 +157,19 @@ impl Intake {
         let mut round = Vec::with_capacity(ROUND_MAX);
         while self.gather(&mut queue, &mut round).await {
             self.take(&mut round).await?;
+            self.keep_markets();
         }
+        let markets =
+            self.markets.values().map(|recorder| (recorder.stream(), recorder.standing()));
+        self.keeper.finish(markets, self.clock.now()).await;
         Ok(())
+    }
+
+    fn keep_markets(&mut self) {
+        let now = self.clock.now();
+        for recorder in self.markets.values() {
+            self.keeper.look(recorder.stream(), recorder.standing(), now);
+        }
     }
 
     /// Fills a round: what is there, and what comes while the first waits for company.
@@ -317,9 +342,10 @@ impl Intake {
     }
 
     fn recorder(&mut self, instrument: &Instrument) -> &mut Recorder {
-        let venue = &self.status.venue;
+        let (venue, keep) = (&self.status.venue, &self.keep);
         self.markets.entry(instrument.clone()).or_insert_with(|| {
-            Recorder::new(Stream::Market { venue: venue.clone(), instrument: instrument.clone() })
+            let (venue, instrument) = (venue.clone(), instrument.clone());
+            Recorder::new(Stream::Market { venue, instrument }, keep.clone())
         })
     }
 

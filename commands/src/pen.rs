@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::event::Event;
 use eventlog::entry::{Actor, Draft, Entry, Version};
-use eventlog::log::{Appended, EventLog, Expected, LogError};
+use eventlog::log::{Appended, EventLog, Expected, LogError, Tip};
 use eventlog::stream::Stream;
 use uuid::Uuid;
 
@@ -73,9 +73,38 @@ impl Pen<'_> {
         stream: &Stream,
         after: Version,
     ) -> Result<Vec<Entry>, LogError> {
+        self.read(stream, after, CATCH_UP_ENTRIES).await
+    }
+
+    /// Returns the first entry of a stream after a version that is still held.
+    pub(crate) async fn next(
+        &self,
+        stream: &Stream,
+        after: Version,
+    ) -> Result<Option<Entry>, LogError> {
+        Ok(self.read(stream, after, 1).await?.into_iter().next())
+    }
+
+    /// Returns a stream's newest place, and waits for as long as the log cannot be reached.
+    pub(crate) async fn tip(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
         let mut patience = Patience::default();
         loop {
-            match self.log.read_stream(stream, after, CATCH_UP_ENTRIES).await {
+            match self.log.tip(stream).await {
+                Ok(tip) => return Ok(tip),
+                Err(error) => patience.wait_out(stream, error).await?,
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        stream: &Stream,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Entry>, LogError> {
+        let mut patience = Patience::default();
+        loop {
+            match self.log.read_stream(stream, after, limit).await {
                 Ok(entries) => return Ok(entries),
                 Err(error) => patience.wait_out(stream, error).await?,
             }

@@ -13,14 +13,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::candle::{Candle, Interval};
+use crate::market::event::MarketEvent;
 use crate::tick::Tick;
 use crate::time::Timestamp;
 
-use self::gaps::Gaps;
+use self::days::{Days, Limits};
+use self::gaps::{Gap, Gaps, Teller};
 use self::hours::Hours;
+use self::marks::Marks;
+use self::past::Past;
+use self::revisions::Revisions;
 use self::series::{Held, Origin, Series};
 use self::sources::{Base, Sources};
 
@@ -28,16 +31,40 @@ mod series;
 
 mod sources;
 
-mod gaps;
+pub mod gaps;
 
 mod hours;
 
+mod revisions;
+
+mod days;
+
+mod past;
+
 mod settle;
 
-/// Minutes that are kept: a year. Past it the oldest day goes; what is coarser than a minute is then
-/// known of that day only where an hour was recorded or a bar imported. Also the bars of each coarser
-/// interval, and the recorded hours, that are kept; of them the oldest goes.
+mod forget;
+
+mod marks;
+
+pub mod part;
+
+pub mod archive;
+
+/// Days whose minutes are kept, of those that the ledger told of. Past it the oldest is forgotten:
+/// its minutes then stand in the archive, and its coarser candles stay. A built minute stays until
+/// its hour has been recorded.
+pub const DAYS_MAX: usize = 32;
+
+/// Days whose built minutes are kept, recorded or not. Past it those of the oldest go: what was not
+/// recorded in all that time is lost to the candles.
+pub const DAYS_UNRECORDED_MAX: usize = 366;
+
+/// The venue's bars of each coarser interval that are kept, the hours whose minutes are forgotten,
+/// and the counts of corrections. Past it the oldest goes.
 pub const CANDLES_MAX: usize = 366 * 1_440;
+
+const LIMITS: Limits = Limits { ledger_days: DAYS_MAX, market_days: DAYS_UNRECORDED_MAX };
 
 /// A candle that changed: its interval, and the start of its bucket.
 pub type Changed = (Interval, Timestamp);
@@ -46,7 +73,7 @@ pub type Changed = (Interval, Timestamp);
 ///
 /// Trades are taken one by one into minutes; [`Ladder::roll`] then brings the coarser candles up
 /// to date, once for a whole entry, because a rollup costs more than a trade.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ladder {
     series: [Series; Interval::ALL.len()],
     /// Minutes of which more is known than the candle that stands.
@@ -54,39 +81,44 @@ pub struct Ladder {
     /// The venue's bars of coarser intervals.
     bars: BTreeMap<Interval, BTreeMap<Timestamp, Candle>>,
     hours: Hours,
+    past: Past,
+    revisions: Revisions,
     gaps: Gaps,
-    /// The earliest minute that was ever built. We came in its middle.
-    began: Option<Timestamp>,
-    /// Minutes before it are forgotten, and what is told of them is passed over. A day begins with it.
-    since: Option<Timestamp>,
-    /// Minutes that trades changed since the last `roll`; seldom more than two.
-    #[serde(skip)]
+    began: Began,
+    days: Days,
+    /// Minutes that trades told of since the last `roll`; seldom more than two.
     touched: Vec<Timestamp>,
     /// Buckets of each interval of which something else has changed.
-    #[serde(skip)]
     stirred: [Vec<Timestamp>; Interval::ALL.len()],
+    marks: Marks,
+}
+
+/// The earliest minute that was ever built, and the earliest that was ever recorded. We came in the
+/// middle of the earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Began {
+    built: Option<Timestamp>,
+    recorded: Option<Timestamp>,
 }
 
 impl Ladder {
     /// Takes one trade into its minute.
     pub fn take(&mut self, tick: &Tick) {
         let bucket = Interval::Minute.bucket(tick.traded_at);
+        if self.touched.last() != Some(&bucket) {
+            self.touched.push(bucket);
+        }
+        if self.passes_over(bucket) {
+            return;
+        }
         let [minutes, ..] = &mut self.series;
         match minutes.find_mut(bucket) {
             Ok(Held { candle, origin: Origin::Built }) => candle.take(tick),
-            Ok(_) => {
-                self.sources(bucket).take(tick);
-                self.begin(bucket);
-            }
-            Err(_) if self.since.is_some_and(|since| bucket < since) => return self.begin(bucket),
+            Ok(_) => self.sources(bucket).take(tick),
             Err(place) => {
                 let candle = Candle::of(tick, Interval::Minute);
                 minutes.insert(place, Held { candle, origin: Origin::Built });
-                self.begin(bucket);
             }
-        }
-        if self.touched.last() != Some(&bucket) {
-            self.touched.push(bucket);
         }
     }
 
@@ -94,27 +126,30 @@ impl Ladder {
     /// first of these trades: each changed candle that had closed by then is one revision further.
     /// Returns the changed candles, finest first.
     pub fn roll(&mut self, clock: Timestamp) -> Vec<Changed> {
-        self.settle(clock, CANDLES_MAX)
+        self.settle(clock, LIMITS)
     }
 
-    /// Says that trades between two instants are missing. Takes effect with the next `roll`.
-    pub fn open_gap(&mut self, first_id: u64, after: Timestamp, before: Timestamp) {
-        for (after, before) in self.gaps.open(first_id, after, before) {
-            self.stir_between(after, before);
-        }
+    /// Takes what the market log tells of a gap; passes over other events. Takes effect with the
+    /// next `roll`.
+    pub fn hear_gap(&mut self, event: &MarketEvent) {
+        self.take_gap(Teller::Market, event);
     }
 
-    /// Says that they have come after all. Takes effect with the next `roll`.
-    pub fn close_gap(&mut self, first_id: u64) {
-        if let Some((after, before)) = self.gaps.close(first_id) {
-            self.stir_between(after, before);
+    /// Takes what the ledger tells of gaps; returns the changed candles, finest first.
+    pub fn copy_gaps<'a>(
+        &mut self,
+        events: impl IntoIterator<Item = &'a MarketEvent>,
+    ) -> Vec<Changed> {
+        for event in events {
+            self.take_gap(Teller::Ledger, event);
         }
+        self.settle(Timestamp::MIN, LIMITS)
     }
 
     /// Takes the closed minutes that one entry recorded; returns the changed candles, finest first.
     pub fn record<'a>(&mut self, minutes: impl IntoIterator<Item = &'a Candle>) -> Vec<Changed> {
         self.take_recorded(minutes);
-        self.settle(Timestamp::MIN, CANDLES_MAX)
+        self.settle(Timestamp::MIN, LIMITS)
     }
 
     /// Takes bars that the venue made; returns the changed candles, finest first.
@@ -123,7 +158,18 @@ impl Ladder {
         bars: impl IntoIterator<Item = (Interval, &'a Candle)>,
     ) -> Vec<Changed> {
         self.take_bars(bars);
-        self.settle(Timestamp::MIN, CANDLES_MAX)
+        self.settle(Timestamp::MIN, LIMITS)
+    }
+
+    /// Returns the gaps that were not filled, by their first ids.
+    pub fn gaps(&self) -> impl Iterator<Item = &Gap> + Clone {
+        self.gaps.shown()
+    }
+
+    /// Returns what the market log tells of gaps and the ledger does not yet, at most `limit` events
+    /// in the order in which they are to be recorded. Costs next to nothing while there is nothing.
+    pub fn unrecorded_gaps(&self, limit: usize) -> Vec<MarketEvent> {
+        self.gaps.unrecorded(limit)
     }
 
     /// Returns the hours, oldest first and at most `limit`, that are closed at `clock` and hold more
@@ -157,12 +203,33 @@ impl Ladder {
     }
 
     /// Returns the earliest minute that was ever built. We came in its middle.
-    pub const fn began(&self) -> Option<Timestamp> {
-        self.began
+    pub fn began(&self) -> Option<Timestamp> {
+        self.began.earliest()
+    }
+
+    /// Returns the start of the first day whose minutes are held; `None` while none was forgotten.
+    /// Minutes before it stand in the archive, but for built ones whose hour was never recorded:
+    /// those still stand here.
+    pub const fn since(&self) -> Option<Timestamp> {
+        self.days.since()
     }
 
     fn series(&self, interval: Interval) -> Option<&Series> {
         self.series.get(interval.level())
+    }
+
+    /// Whether trades of this minute make no candle any more: its hour was recorded and its minutes
+    /// are forgotten, or too many days have passed.
+    fn passes_over(&self, bucket: Timestamp) -> bool {
+        self.days.is_given_up(bucket)
+            || (self.is_forgotten(bucket) && self.past.is_recorded(Interval::Hour.bucket(bucket)))
+    }
+
+    fn take_gap(&mut self, teller: Teller, event: &MarketEvent) {
+        self.marks.head();
+        for (after, before) in self.gaps.take(teller, event) {
+            self.stir_between(after, before);
+        }
     }
 
     fn take_recorded<'a>(&mut self, minutes: impl IntoIterator<Item = &'a Candle>) {
@@ -171,41 +238,56 @@ impl Ladder {
             let hour = Interval::Hour.bucket(candle.opened_at);
             hours.entry(hour).or_default().insert(candle.opened_at, candle);
         }
-        for minutes in hours.into_values() {
-            for (&bucket, &candle) in &minutes {
-                self.begin(bucket);
-                if !self.is_forgotten(bucket) {
-                    self.sources(bucket).record(candle);
-                    self.stir(Interval::Minute, bucket);
-                }
+        for (hour, minutes) in hours {
+            self.marks.day(hour);
+            self.hear_ledger(hour);
+            if let Some((first, _)) = minutes.first_key_value() {
+                self.begin(Began { recorded: Some(*first), built: None });
             }
-            if let Some(whole) = Candle::rollup(Interval::Hour, minutes.into_values()) {
-                for changed in self.hours.record(whole) {
-                    self.stir(Interval::Hour, changed);
-                }
+            if self.is_forgotten(hour) {
+                self.record_past(hour, &minutes);
+                continue;
+            }
+            let trades = minutes.values().map(|candle| candle.trades);
+            self.hours.record(hour, trades.fold(0, u64::saturating_add));
+            for (bucket, candle) in minutes {
+                self.sources(bucket).record(candle);
+                self.stir(Interval::Minute, bucket);
             }
         }
     }
 
     fn take_bars<'a>(&mut self, bars: impl IntoIterator<Item = (Interval, &'a Candle)>) {
-        for (interval, candle) in bars {
+        for (interval, candle) in bars.into_iter().filter(|(of, bar)| bar.is_sound(*of)) {
             let bucket = candle.opened_at;
-            if !candle.is_sound(interval) {
-                continue;
-            }
-            if interval != Interval::Minute {
-                let bars = self.bars.entry(interval).or_default();
-                bars.insert(bucket, candle.clone());
-                let forgotten = if bars.len() > CANDLES_MAX { bars.pop_first() } else { None };
-                if let Some((oldest, _)) = forgotten {
-                    self.stir(interval, oldest);
-                }
-            } else if !self.is_forgotten(bucket) {
-                self.sources(bucket).import(candle);
+            self.marks.day(bucket);
+            if interval == Interval::Minute {
+                self.hear_ledger(bucket);
             } else {
-                continue;
+                self.take_bar(interval, candle);
+            }
+            if self.is_forgotten(bucket) {
+                self.import_past(interval, candle);
+            } else if interval == Interval::Minute {
+                self.sources(bucket).import(candle);
             }
             self.stir(interval, bucket);
+        }
+    }
+
+    fn take_bar(&mut self, interval: Interval, candle: &Candle) {
+        let bars = self.bars.entry(interval).or_default();
+        bars.insert(candle.opened_at, candle.clone());
+        let forgotten = if bars.len() > CANDLES_MAX { bars.pop_first() } else { None };
+        if let Some((oldest, _)) = forgotten {
+            self.marks.day(oldest);
+            self.stir(interval, oldest);
+        }
+    }
+
+    fn hear_ledger(&mut self, bucket: Timestamp) {
+        if self.days.hear_ledger(bucket) {
+            self.marks.head();
         }
     }
 
@@ -222,14 +304,17 @@ impl Ladder {
         })
     }
 
-    /// Notes that a minute was built, now or when it was recorded.
-    fn begin(&mut self, bucket: Timestamp) {
-        if self.began.is_some_and(|began| began <= bucket) {
+    /// Notes a minute that was built, or recorded.
+    fn begin(&mut self, also: Began) {
+        let before = self.began;
+        self.began = before.with(also);
+        if self.began == before {
             return;
         }
-        if let Some(began) = self.began.replace(bucket) {
+        self.marks.head();
+        if let Some(earliest) = before.earliest().filter(|_| before.earliest() != self.began()) {
             // It is whole after all.
-            self.stir(Interval::Minute, began);
+            self.stir(Interval::Minute, earliest);
         }
     }
 
@@ -259,7 +344,21 @@ impl Ladder {
     }
 
     fn is_forgotten(&self, bucket: Timestamp) -> bool {
-        self.since.is_some_and(|since| bucket < since)
+        self.days.is_forgotten(bucket)
+    }
+}
+
+impl Began {
+    fn earliest(self) -> Option<Timestamp> {
+        self.built.into_iter().chain(self.recorded).min()
+    }
+
+    fn with(self, also: Self) -> Self {
+        let earlier = |one: Option<Timestamp>, other| one.into_iter().chain(other).min();
+        Self {
+            built: earlier(self.built, also.built),
+            recorded: earlier(self.recorded, also.recorded),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::convert::Infallible;
 
+use serde::{Deserialize, Serialize};
+
 use crate::book::Session;
 use crate::decider::Decider;
 use crate::tick::Tick;
@@ -44,8 +46,10 @@ pub enum MarketCommand {
     FollowBook { session: Session, steps: Vec<BookStep> },
 }
 
-/// What is known of one instrument at one venue.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What is known of one instrument at one venue. Its serialised form is its own: it can be kept and
+/// taken back by the same [`Market::REVISION`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Market {
     trades: Trades,
     /// Whose book is followed, and how far it has come.
@@ -84,6 +88,17 @@ impl Decider for Market {
 }
 
 impl Market {
+    /// Raised when the shape or the meaning of what is held changes.
+    pub const REVISION: u32 = 1;
+
+    /// Takes in that events came here of which nothing is known any more. What they may hold counts
+    /// as seen: so nothing is recorded twice, and no gap is told that was none.
+    pub fn pass_over(&mut self) {
+        self.trades.pass_over();
+        // It may have gone on, or to another session. Without it, whoever has a book may begin.
+        self.book = None;
+    }
+
     /// Returns the latest trade time, once there was a trade.
     pub fn clock(&self) -> Option<Timestamp> {
         self.trades.clock()

@@ -16,6 +16,11 @@ pub fn given<D: Decider>(past: &[D::Event]) -> Given<D> {
     for event in past {
         decider.evolve(event);
     }
+    having(decider)
+}
+
+/// Returns the decider as it stands, where events alone do not lead there.
+pub const fn having<D>(decider: D) -> Given<D> {
     Given(decider)
 }
 

@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use eventlog::stream::{Log, Stream};
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes. Two is a wrong command line; clap gives it.
@@ -25,6 +27,19 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run as configured.
     Serve(Serve),
+    /// Look into the logs.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Copy all data into a folder, also while the house runs.
+    Backup(Backup),
+    /// Bring a backup back as a new data folder.
+    Restore(Restore),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Print entries as JSON, one a line, also while the house runs.
+    Cat(LogCat),
 }
 
 #[derive(Debug, Args)]
@@ -59,9 +74,78 @@ pub(crate) struct Serve {
     /// Where the market log stands
     #[arg(long, value_name = "URL")]
     pub(crate) market_log: Option<String>,
+    /// Where snapshots and the archive stand [default: sqlite:DATA/read.db]
+    #[arg(long, value_name = "URL")]
+    pub(crate) read_store: Option<String>,
     /// A feed; may be given more than once [default: simulated]
     #[arg(long, value_name = "SPEC", long_help = FEED_HELP)]
     pub(crate) feed: Vec<String>,
+}
+
+/// Where the data is of a house that need not run.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Data folder, with everything in its usual place; no configuration is asked [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file of the house, in TOML
+    #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogCat {
+    /// Which log: ledger or market [default: the one of the stream, else ledger]
+    #[arg(long, value_name = "LOG", value_parser = a_log())]
+    pub(crate) log: Option<Log>,
+    /// Only the entries of this stream, such as market-binance.BTC-USDT
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<Stream>,
+    /// Begin behind this offset, or with --stream behind this version
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// Print so many entries at most
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Wait for more until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Folder to put it in, new or empty
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: PathBuf,
+    /// Leave out snapshots and the archive: a start makes them anew from the logs
+    #[arg(long)]
+    pub(crate) without_read_store: bool,
+    /// Tell in JSON what was copied
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: PathBuf,
+    /// Data folder to make, new or empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Tell in JSON what was restored
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn a_log() -> impl TypedValueParser<Value = Log> {
+    let logs = [Log::Ledger, Log::Market];
+    PossibleValuesParser::new(logs.map(Log::as_str))
+        .map(move |name| logs.into_iter().find(|log| log.as_str() == name).unwrap_or(Log::Ledger))
 }
 
 const FEED_HELP: &str = "A feed; may be given more than once. The first that brings an instrument \

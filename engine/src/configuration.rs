@@ -1,22 +1,28 @@
 //! What the house is to be: a file, then `ENTASIS_…` variables, then flags; checked once, here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use commands::intake::BookRecording;
 use config::{Config, Environment, File, FileFormat, Map};
 use domain::instrument::Venue;
+use eventlog::stream::Log;
 use feeds::feed::Addresses;
 use feeds::spec::FeedSpec;
 use serde::{Deserialize, Deserializer};
 
-use crate::command_line::{Command, Demo, Serve};
+use crate::command_line::{Demo, Place, Serve};
 use crate::logs::LogUrl;
+use crate::read_store::ReadStoreUrl;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 const DATA_DEFAULT: &str = "data";
 const DEMO_DATA_DEFAULT: &str = "data/demo";
+
+const MARKET_DAYS_DEFAULT: NonZeroU32 = NonZeroU32::new(7).expect("it is not zero");
+const MARKET_BYTES_DEFAULT: NonZeroU64 = NonZeroU64::new(20_000_000_000).expect("it is not zero");
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "ENTASIS_";
@@ -36,6 +42,15 @@ pub(crate) struct Configuration {
     /// Where venues are reached, other than at their own addresses.
     pub(crate) venues: BTreeMap<Venue, Addresses>,
     pub(crate) ws: Ws,
+    pub(crate) read_store: ReadStoreUrl,
+    pub(crate) retention: Retention,
+}
+
+/// What of the market log is kept: at least this long, unless it grows past so many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) market_days: NonZeroU32,
+    pub(crate) market_bytes: NonZeroU64,
 }
 
 /// The keys of the file. A variable has the same name in capitals, after `ENTASIS_`.
@@ -46,6 +61,8 @@ struct Keys {
     data: Option<PathBuf>,
     log: Option<String>,
     market_log: Option<String>,
+    /// Where snapshots and the archive stand: `sqlite:FILE`.
+    read_store: Option<String>,
     #[serde(default, deserialize_with = "words")]
     feed: Vec<String>,
     /// What is recorded of order books: all, sampled or off.
@@ -54,6 +71,17 @@ struct Keys {
     venues: BTreeMap<String, VenueKeys>,
     #[serde(default)]
     ws: Ws,
+    #[serde(default)]
+    retention: RetentionKeys,
+}
+
+/// `[retention]`: how long and how much of the market log is kept, whichever is less. The ledger is
+/// kept for ever.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RetentionKeys {
+    market_days: Option<NonZeroU32>,
+    market_bytes: Option<NonZeroU64>,
 }
 
 /// `[venues.binance]`: where a venue is reached. In a variable: `ENTASIS_VENUES__BINANCE__WS_URL`.
@@ -94,11 +122,29 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     })
 }
 
-pub(crate) fn load(command: &Command) -> Result<Configuration> {
-    match command {
-        Command::Demo(demo) => demo_house(demo),
-        Command::Serve(serve) => configured(serve, variables()?),
+impl Configuration {
+    /// Returns where a log stands.
+    pub(crate) fn log(&self, log: Log) -> &LogUrl {
+        match log {
+            Log::Ledger => &self.ledger,
+            Log::Market => &self.market,
+        }
     }
+}
+
+pub(crate) fn of_serve(serve: &Serve) -> Result<Configuration> {
+    configured(serve, variables()?)
+}
+
+/// Returns where the data of a house is that need not run.
+pub(crate) fn of_place(place: &Place) -> Result<Configuration> {
+    if let Some(data) = &place.data {
+        return of_demo(&Demo { listen: None, data: Some(data.clone()), seed: None });
+    }
+    // Nothing depends on the feeds here: a recording that has gone is no reason to fail.
+    let feed = vec!["simulated".to_owned()];
+    let config = place.config.clone();
+    configured(&Serve { config, feed, ..Serve::default() }, variables()?)
 }
 
 /// Returns the variables that are ours.
@@ -115,7 +161,7 @@ fn variables() -> Result<Map<String, String>> {
     .collect()
 }
 
-fn demo_house(demo: &Demo) -> Result<Configuration> {
+pub(crate) fn of_demo(demo: &Demo) -> Result<Configuration> {
     let seed = demo.seed.map(|seed| format!("?seed={seed}")).unwrap_or_default();
     checked(Keys {
         listen: demo.listen.clone(),
@@ -126,6 +172,8 @@ fn demo_house(demo: &Demo) -> Result<Configuration> {
         books: None,
         venues: BTreeMap::new(),
         ws: Ws::default(),
+        read_store: None,
+        retention: RetentionKeys::default(),
     })
 }
 
@@ -162,6 +210,9 @@ fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configura
     if let Some(market_log) = &serve.market_log {
         keys.market_log = Some(market_log.clone());
     }
+    if let Some(read_store) = &serve.read_store {
+        keys.read_store = Some(read_store.clone());
+    }
     if !serve.feed.is_empty() {
         keys.feed.clone_from(&serve.feed);
     }
@@ -169,17 +220,30 @@ fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configura
 }
 
 fn checked(keys: Keys) -> Result<Configuration> {
-    let data = keys.data.unwrap_or_else(|| DATA_DEFAULT.into());
+    let data = keys.data.clone().unwrap_or_else(|| DATA_DEFAULT.into());
     let url = |key: &str, text: &str| {
         LogUrl::parse(text).with_context(|| format!("{key} = {text:?} is no log"))
     };
     let ledger = match &keys.log {
         Some(text) => url("log", text)?,
-        None => LogUrl::Embedded(data),
+        None => LogUrl::Embedded(data.clone()),
     };
     let market = match &keys.market_log {
         Some(text) => url("market_log", text)?,
         None => ledger.clone(),
+    };
+    let read_store = match &keys.read_store {
+        Some(text) => ReadStoreUrl::parse(text)
+            .with_context(|| format!("read_store = {text:?} is no read store"))?,
+        // Beside the ledger that it is made of, where nobody says otherwise.
+        None => match (&keys.data, &ledger) {
+            (None, LogUrl::Embedded(folder)) => ReadStoreUrl::in_folder(folder),
+            (Some(_), _) => ReadStoreUrl::in_folder(&data),
+        },
+    };
+    let retention = Retention {
+        market_days: keys.retention.market_days.unwrap_or(MARKET_DAYS_DEFAULT),
+        market_bytes: keys.retention.market_bytes.unwrap_or(MARKET_BYTES_DEFAULT),
     };
     let mut words = keys.feed;
     if words.is_empty() {
@@ -208,7 +272,8 @@ fn checked(keys: Keys) -> Result<Configuration> {
         None => BookRecording::All,
     };
     let venues = keys.venues.into_iter().map(addresses).collect::<Result<_>>()?;
-    Ok(Configuration { listen, ledger, market, feeds, books, venues, ws: keys.ws })
+    let ws = keys.ws;
+    Ok(Configuration { listen, ledger, market, feeds, books, venues, ws, read_store, retention })
 }
 
 /// Reads where a venue is reached. A name that no feed can have is a slip of the pen.

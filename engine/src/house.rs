@@ -5,43 +5,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use api::app::App;
+use api::opening::Opening;
 use commands::clock::Clock;
-use commands::feed_status::{FeedBoard, FeedState, FeedStatus};
-use commands::intake::{self, Intake, QUEUE_TICKS_MAX};
+use commands::feed_status::{FeedBoard, FeedStatus};
+use commands::intake::{self, BookRecording, Intake};
 use domain::book::Session;
-use domain::instrument::{Instrument, Venue};
-use eventlog::log::{EventLog, LogError, ReadLog};
+use domain::time::Timestamp;
+use eventlog::log::ReadLog;
 use eventlog::stream::Log;
-use feeds::counts::Counts;
-use feeds::feed::{Hole, Known, Resume, Surroundings};
+use feeds::feed::{Addresses, Surroundings};
 use feeds::spec::FeedSpec;
-use projections::candles::{Gap, InstrumentCandles};
+use jobs::Jobs;
+use jobs::retire::{self, Retirement};
 use projections::projector;
+use projections::store::Store;
+use projections::store::snapshots::LoadedView;
 use projections::views::Views;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Wall;
-use crate::configuration::Configuration;
-
-/// Time that an intake has for its last ticks when the house stops. A log that takes none by then
-/// would keep the house from ever stopping; those ticks were shown to nobody.
-const INTAKE_STOP_PATIENCE: Duration = Duration::from_secs(8);
+use crate::configuration::{Configuration, Retention};
+use crate::feeding;
+use crate::logs::OpenLog;
+use crate::progress;
 
 /// Runs the house until a signal stops it, or a part of it fails that nothing can stand in for.
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(Wall);
     // Taken first: an address in use should not cost a replay.
     let listener = TcpListener::bind(&configuration.listen)
         .await
         .with_context(|| format!("cannot listen on {}", configuration.listen))?;
+    let address = listener.local_addr()?;
     let ledger = configuration.ledger.open(Log::Ledger)?;
     let market = configuration.market.open(Log::Market)?;
-
+    let store = configuration.read_store.open().await?;
     let feeds: Vec<(FeedSpec, Arc<FeedStatus>)> = configuration
         .feeds
         .into_iter()
@@ -50,53 +52,61 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             (feed, Arc::new(status))
         })
         .collect();
-    let venues: Vec<Venue> = feeds.iter().map(|(_, status)| status.venue.clone()).collect();
-    let board = Arc::new(FeedBoard::new(feeds.iter().map(|(_, status)| status.clone())));
-    let views = Arc::new(Views::new(venues));
+    let venues = feeds.iter().map(|(_, status)| status.venue.clone()).collect();
+    let rooms = Rooms {
+        views: Arc::new(Views::new(venues)),
+        ledger,
+        market,
+        store,
+        clock: Arc::new(Wall),
+        stop: CancellationToken::new(),
+    };
 
-    let stop = CancellationToken::new();
-    let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    for (log, from) in [(Log::Ledger, reader(&ledger)), (Log::Market, reader(&market))] {
-        projector::catch_up(log, from.as_ref(), &views).await?;
-        parts.spawn(project(log, from, views.clone(), stop.clone()));
-    }
-    for (feed, status) in feeds {
-        let intake = Intake::new(
-            market.clone(),
-            ledger.clone(),
-            clock.clone(),
-            status.clone(),
-            intake::Options { session: Session(drawn()), books: configuration.books },
-        );
-        let surroundings = Surroundings {
-            now: now(&clock),
-            addresses: configuration.venues.get(&status.venue).cloned().unwrap_or_default(),
-            resume: resume(&views, &status.venue, &status.instruments),
-            seed: drawn(),
-        };
-        parts.spawn(take_in(feed, surroundings, status, intake, stop.clone()));
-    }
-    parts.spawn(do_jobs(views.clone(), ledger.clone(), clock.clone(), stop.clone()));
-    let address = listener.local_addr()?;
-    let app = api::app::App {
-        views,
-        feeds: board,
-        clock,
-        ledger: reader(&ledger),
-        market: reader(&market),
+    let mut parts = JoinSet::new();
+    let opening = Opening::shut();
+    let app = App {
+        views: rooms.views.clone(),
+        feeds: Arc::new(FeedBoard::new(feeds.iter().map(|(_, status)| status.clone()))),
+        clock: rooms.clock.clone(),
+        ledger: rooms.ledger.reader(),
+        market: rooms.market.reader(),
+        store: Some(rooms.store.clone()),
+        opening: opening.clone(),
         settings: settings(configuration.ws),
     };
-    let door = stop.clone();
+    // Before the views are there: who asks how far the house has come gets an answer.
+    let door = rooms.stop.clone();
     parts.spawn(async move { Ok(api::routes::serve(listener, app, door).await?) });
     announce(&format!("listening on http://{address}"))?;
 
-    let stopped = tokio::select! {
-        signal = a_signal() => signal.map(|name| tracing::info!(signal = name, "stopping")),
-        part = failed(&mut parts) => part,
+    let mut signals = Signals::new()?;
+    // A start can be long, and is stopped like anything else.
+    let made = tokio::select! {
+        made = rooms.make_views() => made.map(|()| None),
+        signal = signals.next() => Ok(Some(signal)),
+        part = failed(&mut parts) => part.map(|()| None),
     };
-    stop.cancel();
+    let stopped = if let Ok(None) = made {
+        rooms.run_views(&mut parts);
+        opening.open();
+        for (feed, status) in feeds {
+            let addresses = configuration.venues.get(&status.venue).cloned().unwrap_or_default();
+            rooms.run_feed(&mut parts, feed, status, addresses, configuration.books);
+        }
+        rooms.run_jobs(&mut parts, configuration.retention);
+        tokio::select! {
+            signal = signals.next() => Ok(Some(signal)),
+            part = failed(&mut parts) => part.map(|()| None),
+        }
+    } else {
+        made
+    };
+    if let Ok(Some(signal)) = stopped {
+        tracing::info!(signal, "stopping");
+    }
+    rooms.stop.cancel();
     // Each part ends in its own time; what is told is what went wrong first.
-    let mut ended = stopped;
+    let mut ended = stopped.map(|_| ());
     while let Some(part) = parts.join_next().await {
         let part = ending(part);
         if let (Err(_), Err(error)) = (&ended, &part) {
@@ -104,15 +114,129 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         }
         ended = ended.and(part);
     }
+    rooms.store.close().await;
     ended
 }
 
-fn ending(part: Result<Result<()>, JoinError>) -> Result<()> {
-    part.unwrap_or_else(|error| Err(anyhow!("a part of the house has panicked: {error}")))
+/// The parts that end together: one that ends in an error ends the house.
+type Parts = JoinSet<Result<()>>;
+
+/// What the parts of the house stand on.
+struct Rooms {
+    views: Arc<Views>,
+    ledger: OpenLog,
+    market: OpenLog,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Told to stop when the house is.
+    stop: CancellationToken,
 }
 
-fn reader(log: &Arc<dyn EventLog>) -> Arc<dyn ReadLog> {
-    Arc::clone(log) as Arc<dyn ReadLog>
+impl Rooms {
+    /// Takes the views from the newest snapshot, and folds what has come since.
+    async fn make_views(&self) -> Result<()> {
+        let (ledger, market) = (self.ledger.reader(), self.market.reader());
+        let (views, store) = (&self.views, &self.store);
+        let loaded = store.load(views, ledger.as_ref(), market.as_ref()).await?;
+        for (view, LoadedView { kept, discarded, .. }) in loaded.views {
+            let cut = kept.map(|kept| kept.cut).unwrap_or_default();
+            let (ledger, market) = (cut.ledger.offset.0, cut.market.offset.0);
+            tracing::info!(view, ledger, market, discarded, "view restored up to here");
+        }
+        let heads = [(Log::Ledger, ledger.head().await?), (Log::Market, market.head().await?)];
+        let caught_up = async {
+            tokio::try_join!(
+                projector::catch_up(Log::Ledger, ledger.as_ref(), views),
+                projector::catch_up(Log::Market, market.as_ref(), views),
+            )
+        };
+        tokio::select! {
+            caught_up = caught_up => caught_up.map(drop).context("the views"),
+            () = progress::tell(views, heads) => Ok(()),
+        }
+    }
+
+    /// Keeps the views up to date, their snapshots, and the archive.
+    fn run_views(&self, parts: &mut Parts) {
+        for (log, from) in [(Log::Ledger, &self.ledger), (Log::Market, &self.market)] {
+            parts.spawn(project(log, from.reader(), self.views.clone(), self.stop.clone()));
+        }
+        let (store, views) = (self.store.clone(), self.views.clone());
+        let (now, stop) = (self.now(), self.stop.clone());
+        parts.spawn(async move {
+            projections::store::snapshots(store, views, now, stop.cancelled_owned()).await;
+            Ok(())
+        });
+        let (store, ledger, stop) = (self.store.clone(), self.ledger.reader(), self.stop.clone());
+        parts.spawn(async move {
+            tokio::select! {
+                error = projections::store::archivist(store, ledger) => Err(error).context("the archive"),
+                () = stop.cancelled() => Ok(()),
+            }
+        });
+    }
+
+    fn run_feed(
+        &self,
+        parts: &mut Parts,
+        feed: FeedSpec,
+        status: Arc<FeedStatus>,
+        addresses: Addresses,
+        books: BookRecording,
+    ) {
+        let intake = Intake::new(
+            self.market.log.clone(),
+            self.ledger.log.clone(),
+            Arc::new(self.store.clone()),
+            self.clock.clone(),
+            status.clone(),
+            intake::Options { session: Session(drawn()), books },
+        );
+        let surroundings = Surroundings {
+            now: self.now(),
+            addresses,
+            resume: feeding::resume(&self.views, &status.venue, &status.instruments),
+            seed: drawn(),
+        };
+        parts.spawn(feeding::take_in(feed, surroundings, status, intake, self.stop.clone()));
+    }
+
+    /// Runs what happens by the clock.
+    fn run_jobs(&self, parts: &mut Parts, retention: Retention) {
+        let jobs = Jobs {
+            views: self.views.clone(),
+            ledger: self.ledger.log.clone(),
+            clock: self.clock.clone(),
+            retirement: Some(Retirement {
+                market: self.market.reader(),
+                trim: self.market.trim.clone(),
+                snapshots: Arc::new(self.store.clone()),
+                settings: retire::Settings {
+                    market_age: DAY * retention.market_days.get(),
+                    market_bytes: retention.market_bytes.get(),
+                    ..retire::Settings::default()
+                },
+            }),
+        };
+        let stop = self.stop.clone();
+        parts.spawn(async move {
+            tokio::select! {
+                error = jobs::run(jobs) => Err(error).context("the jobs"),
+                () = stop.cancelled() => Ok(()),
+            }
+        });
+    }
+
+    fn now(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clock = self.clock.clone();
+        Arc::new(move || clock.now())
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn ending(part: Result<Result<()>, JoinError>) -> Result<()> {
+    part.unwrap_or_else(|error| Err(anyhow!("a part of the house has panicked: {error}")))
 }
 
 fn settings(ws: crate::configuration::Ws) -> api::settings::Settings {
@@ -147,92 +271,6 @@ fn drawn() -> u64 {
     Uuid::now_v7().as_u64_pair().1
 }
 
-fn now(clock: &Arc<dyn Clock>) -> feeds::feed::Now {
-    let clock = clock.clone();
-    Arc::new(move || clock.now())
-}
-
-/// Returns what is known of a venue's instruments from before: a feed goes on from there.
-fn resume(views: &Views, venue: &Venue, instruments: &[Instrument]) -> Resume {
-    let (prices, candles) = (views.prices(), views.candles());
-    let known = instruments.iter().map(|instrument| {
-        let trade_id = prices.get(venue, instrument).map(|quote| quote.tick.trade_id);
-        let held = candles.get(venue, instrument);
-        let minute = held.and_then(|held| held.whole_until());
-        let hole = |gap: &Gap| Hole {
-            first: gap.first_id,
-            last: gap.last_id,
-            after: Some(gap.after),
-            before: gap.before,
-        };
-        let missing = held.iter().flat_map(InstrumentCandles::open_gaps).map(hole).collect();
-        (instrument.clone(), Known { trade_id, missing, minute })
-    });
-    Resume(known.collect())
-}
-
-/// Runs what happens by the clock, until told to stop.
-async fn do_jobs(
-    views: Arc<Views>,
-    ledger: Arc<dyn EventLog>,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> Result<()> {
-    tokio::select! {
-        error = jobs::run(views, ledger, clock) => Err(error).context("the jobs"),
-        () = stop.cancelled() => Ok(()),
-    }
-}
-
-/// Runs one feed and its intake. What the feed has said when it is stopped is still recorded. A
-/// feed that ends in an error leaves the house running: its prices grow old, and say so.
-async fn take_in(
-    feed: FeedSpec,
-    surroundings: Surroundings,
-    status: Arc<FeedStatus>,
-    intake: Intake,
-    stop: CancellationToken,
-) -> Result<()> {
-    let (sender, queue) = mpsc::channel(QUEUE_TICKS_MAX);
-    let counts = Arc::new(Counts::default());
-    let record = intake.run(queue);
-    let intake = async {
-        tokio::select! {
-            recorded = record => recorded,
-            () = too_late(&stop) => Err(LogError::Unavailable("it did not take the last ticks".to_owned())),
-        }
-    };
-    let hear = async {
-        tokio::select! {
-            ended = feeds::feed::run(feed, surroundings, sender, counts) => Some(ended),
-            () = stop.cancelled() => None,
-        }
-    };
-    let (heard, recorded) = tokio::join!(hear, intake);
-    match (heard, recorded) {
-        (_, Err(error)) => {
-            Err(error).with_context(|| format!("ticks of {} cannot be recorded", status.venue))
-        }
-        (Some(Ok(())), Ok(())) => {
-            tracing::info!(venue = %status.venue, recorded = status.recorded(), "feed finished");
-            status.set_state(FeedState::Finished);
-            Ok(())
-        }
-        (Some(Err(error)), Ok(())) => {
-            tracing::error!(venue = %status.venue, %error, "feed failed");
-            status.set_state(FeedState::Failed(error.to_string()));
-            Ok(())
-        }
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-/// Returns when the house has been stopping for longer than an intake may wait for its log.
-async fn too_late(stop: &CancellationToken) {
-    stop.cancelled().await;
-    tokio::time::sleep(INTAKE_STOP_PATIENCE).await;
-}
-
 /// Waits for the first part that ends in an error. A part that ends well is missed by nobody.
 async fn failed(parts: &mut JoinSet<Result<()>>) -> Result<()> {
     while let Some(part) = parts.join_next().await {
@@ -241,12 +279,25 @@ async fn failed(parts: &mut JoinSet<Result<()>>) -> Result<()> {
     Ok(())
 }
 
-async fn a_signal() -> Result<&'static str> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
+/// The signals that end the house.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use eventlog::embedded::{Embedded, Options};
-use eventlog::files::Disk;
-use eventlog::log::EventLog;
+use eventlog::files::{Disk, Files};
+use eventlog::log::{EventLog, ReadLog, Trim};
 use eventlog::stream::Log;
 
 /// A place where logs are kept.
@@ -14,6 +14,18 @@ use eventlog::stream::Log;
 pub(crate) enum LogUrl {
     /// A folder, with one folder for each log in it.
     Embedded(PathBuf),
+}
+
+/// An open log, by what is asked of it.
+pub(crate) struct OpenLog {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) trim: Arc<dyn Trim>,
+}
+
+impl OpenLog {
+    pub(crate) fn reader(&self) -> Arc<dyn ReadLog> {
+        Arc::clone(&self.log) as Arc<dyn ReadLog>
+    }
 }
 
 impl LogUrl {
@@ -25,8 +37,18 @@ impl LogUrl {
         }
     }
 
+    /// Returns the files of one of the logs, to read them, also beside a running house.
+    pub(crate) fn files(&self, log: Log) -> Result<Disk> {
+        let Self::Embedded(folder) = self;
+        let folder = folder.join(log.as_str());
+        let none = || format!("there is no {log} log in {}", folder.display());
+        let files = Disk::existing(&folder).with_context(none)?;
+        ensure!(!files.list().with_context(none)?.is_empty(), none());
+        Ok(files)
+    }
+
     /// Opens one of the logs; says in the log lines what a crash had left behind.
-    pub(crate) fn open(&self, log: Log) -> Result<Arc<dyn EventLog>> {
+    pub(crate) fn open(&self, log: Log) -> Result<OpenLog> {
         let Self::Embedded(folder) = self;
         let folder = folder.join(log.as_str());
         let named = || format!("the {log} log in {}", folder.display());
@@ -45,6 +67,7 @@ impl LogUrl {
                 "log opened; its end was not whole and has been cut"
             ),
         }
-        Ok(Arc::new(opened))
+        let opened = Arc::new(opened);
+        Ok(OpenLog { log: opened.clone(), trim: opened })
     }
 }

@@ -2,11 +2,28 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
+
+use crate::clock::Wall;
+use crate::command_line::{Command, LogCommand};
+use crate::configuration::Configuration;
+
 mod clock;
 mod command_line;
 mod configuration;
+mod feeding;
 mod house;
 mod logs;
+mod progress;
+mod read_store;
+
+mod log_cat;
+
+mod backup;
+mod hashed;
+mod manifest;
+mod restore;
+mod unfinished;
 
 fn main() -> ExitCode {
     let command = match command_line::parse() {
@@ -14,7 +31,25 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     command_line::start_log();
-    let configuration = match configuration::load(&command) {
+    match command {
+        Command::Demo(demo) => on(configuration::of_demo(&demo), house::run),
+        Command::Serve(serve) => on(configuration::of_serve(&serve), house::run),
+        Command::Log(LogCommand::Cat(cat)) => {
+            on(configuration::of_place(&cat.place), async |at| log_cat::run(&cat, &at).await)
+        }
+        Command::Backup(backup) => on(configuration::of_place(&backup.place), async |at| {
+            backup::run(&backup, &at, &Wall).await
+        }),
+        Command::Restore(restore) => ended(restore::run(&restore)),
+    }
+}
+
+/// Does something with a configuration, and returns the code to end with.
+fn on(
+    configuration: Result<Configuration>,
+    work: impl AsyncFnOnce(Configuration) -> Result<()>,
+) -> ExitCode {
+    let configuration = match configuration {
         Ok(configuration) => configuration,
         Err(error) => return command_line::fail(&error, command_line::CONFIGURATION_WRONG),
     };
@@ -22,7 +57,11 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a process that has just started can make its threads");
-    match runtime.block_on(house::run(configuration)) {
+    ended(runtime.block_on(work(configuration)))
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => command_line::fail(&error, command_line::FAILED),
     }

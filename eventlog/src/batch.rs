@@ -133,7 +133,7 @@ pub(crate) fn read(log: Log, offset: Offset, bytes: &[u8]) -> Result<Entry, Unre
         version: front.header.version,
         append_id: front.header.append_id,
         command_id: front.header.command_id,
-        recorded_at: front.recorded_at,
+        recorded_at: front.header.recorded_at,
         actor: front.actor,
         correlation_id: front.correlation_id,
         causation: front.causation,
@@ -146,7 +146,6 @@ pub(crate) fn read(log: Log, offset: Offset, bytes: &[u8]) -> Result<Entry, Unre
 /// All that stands before the ticks.
 struct Front {
     header: Header,
-    recorded_at: Timestamp,
     actor: Actor,
     correlation_id: Option<String>,
     causation: Option<Causation>,
@@ -188,8 +187,7 @@ impl Front {
         let prev_hash = Hash(bytes.array()?);
         let first = (u64::from_le_bytes(bytes.array()?), bytes.timestamp()?, bytes.timestamp()?);
         Ok(Self {
-            header: Header { stream, version, append_id, command_id, prev_hash },
-            recorded_at,
+            header: Header { stream, version, append_id, command_id, recorded_at, prev_hash },
             actor,
             correlation_id,
             causation,

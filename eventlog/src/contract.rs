@@ -15,7 +15,7 @@ use tokio::time;
 use uuid::Uuid;
 
 use crate::entry::{Actor, Causation, Draft, ENTRY_EVENTS_MAX, Entry, Hash, Offset, Version};
-use crate::log::{Appended, EventLog, Expected, LogError, ReadLog};
+use crate::log::{Appended, EventLog, Expected, LogError, ReadLog, Retention, Tip, Trim, Trimmed};
 use crate::stream::{Log, Stream};
 
 const WRITERS: u8 = 16;
@@ -88,6 +88,159 @@ pub async fn check_reopened<L: EventLog>(open: impl AsyncFn() -> L) {
     let log = open().await;
     let next = log.last(&stream(1)).await.expect("a log that reads").expect("the new tip");
     assert_eq!((next.append_id.as_u128(), next.prev_hash), (901, tip.hash));
+    let tip = Tip { version: next.version, hash: next.hash };
+    assert_eq!(log.tip(&stream(1)).await, Ok(Some(tip)));
+}
+
+/// Holds an adapter to what retention may do and what it must leave; `fresh` makes an empty log.
+pub async fn check_trimmed<L: EventLog + Trim + 'static>(fresh: impl AsyncFn(Log) -> L) {
+    what_is_needed_or_young_is_not_dropped(fresh(Log::Market).await).await;
+    the_oldest_are_dropped_while_there_are_too_many_bytes(fresh(Log::Market).await).await;
+
+    let log = fresh(Log::Market).await;
+    let all = append_by_the_second(&log).await;
+    let trimmed = trim(&log, until(200)).await;
+    assert!(trimmed.floor > Offset(0) && trimmed.entries > 0 && trimmed.bytes > 0, "{trimmed:?}");
+    assert!(!trimmed.held_back, "{trimmed:?}");
+    let dropped: Vec<_> = all.iter().filter(|entry| entry.offset <= trimmed.floor).collect();
+    assert_eq!(trimmed.entries, dropped.len() as u64);
+    assert!(dropped.iter().all(|entry| entry.recorded_at < second(200)), "only what is old goes");
+    for entry in &dropped {
+        assert_repeated(&log, entry).await;
+    }
+    assert_trimmed(log, &all, trimmed.floor).await;
+
+    let log = fresh(Log::Ledger).await;
+    let refused = log.trim(until(200)).await;
+    assert!(matches!(refused, Err(LogError::Unavailable(_))), "the ledger is never cut");
+}
+
+/// Holds a durable adapter to what must survive of a log that was trimmed; `open` as in
+/// [`check_reopened`].
+pub async fn check_trimmed_reopened<L: EventLog + Trim>(open: impl AsyncFn() -> L) {
+    let log = open().await;
+    let all = append_by_the_second(&log).await;
+    let early = trim(&log, until(100)).await;
+    drop(log);
+
+    let log = open().await;
+    assert_eq!(log.floor().await, Ok(early.floor));
+    let trimmed = trim(&log, until(200)).await;
+    assert!(trimmed.floor > early.floor, "{early:?}, {trimmed:?}");
+    drop(log);
+
+    drop(open().await);
+    assert_trimmed(open().await, &all, trimmed.floor).await;
+}
+
+async fn what_is_needed_or_young_is_not_dropped(log: impl EventLog + Trim) {
+    let all = append_by_the_second(&log).await;
+    let nothing = Trimmed { floor: Offset(0), entries: 0, bytes: 0, held_back: false };
+
+    assert_eq!(trim(&log, until(0)).await, nothing);
+    let needed = Retention { up_to: Offset(0), ..until(250) };
+    assert_eq!(trim(&log, needed).await, Trimmed { held_back: true, ..nothing });
+    assert_eq!(read_all(&log).await, all);
+
+    let middle = all.get(all.len() / 2).expect("an entry").offset;
+    let trimmed = trim(&log, Retention { up_to: middle, ..until(250) }).await;
+    assert!(trimmed.floor <= middle && trimmed.held_back, "{trimmed:?}");
+}
+
+async fn the_oldest_are_dropped_while_there_are_too_many_bytes(log: impl EventLog + Trim) {
+    let all = append_by_the_second(&log).await;
+    let by_bytes = |bytes_max| Retention { bytes_max, ..until(0) };
+    let nothing = trim(&log, by_bytes(u64::MAX)).await;
+    assert_eq!(nothing.entries, 0);
+
+    let needed = Retention { up_to: Offset(0), ..by_bytes(0) };
+    assert!(trim(&log, needed).await.held_back);
+    let mut bytes_max = 1 << 20;
+    let mut floor = Offset(0);
+    while bytes_max > 0 {
+        bytes_max /= 2;
+        let trimmed = trim(&log, by_bytes(bytes_max)).await;
+        assert!(trimmed.floor >= floor && !trimmed.held_back, "{trimmed:?}");
+        assert_eq!(trimmed.entries == 0, trimmed.bytes == 0);
+        floor = trimmed.floor;
+        let held: Vec<_> = all.iter().filter(|entry| entry.offset > floor).cloned().collect();
+        assert_eq!(read_all(&log).await, held);
+    }
+    assert!(floor > Offset(0));
+}
+
+/// Holds a log to what must be true of it behind a floor.
+async fn assert_trimmed(log: impl EventLog, all: &[Entry], floor: Offset) {
+    assert_eq!(log.floor().await, Ok(floor));
+    let held: Vec<_> = all.iter().filter(|entry| entry.offset > floor).cloned().collect();
+    assert_eq!(read_all(&log).await, held);
+    assert_eq!(log.head().await, Ok(all.last().expect("an entry").offset));
+    for after in (0..floor.0).step_by(7).map(Offset) {
+        let first = read_some(&log, after, 3).await;
+        assert_eq!(first, held.iter().take(3).cloned().collect::<Vec<_>>(), "it goes on behind");
+    }
+    for place in [0, 1, 2, QUIET] {
+        let of_stream = |entry: &&Entry| entry.stream == stream(place);
+        let newest = all.iter().rfind(of_stream).expect("a stream with entries");
+        let own: Vec<_> = held.iter().filter(of_stream).cloned().collect();
+        let read = log.read_stream(&stream(place), Version(0), usize::MAX).await;
+        assert_eq!(read, Ok(own.clone()), "a stream goes on behind the floor");
+        assert_eq!(log.last(&stream(place)).await, Ok(own.last().cloned()));
+        let tip = Tip { version: newest.version, hash: newest.hash };
+        assert_eq!(log.tip(&stream(place)).await, Ok(Some(tip)), "a tip stays known");
+        assert_repeated(&log, newest).await;
+
+        let fresh = || draft(&stream(place), fresh_id(), ticks(1, 1));
+        let conflict = Err(LogError::Conflict { actual: Some(newest.version) });
+        assert_eq!(log.append(fresh(), Expected::Empty).await, conflict);
+        assert_eq!(log.append(fresh(), Expected::At(Version(1))).await, conflict);
+        let next = append(&log, fresh(), Expected::At(newest.version)).await;
+        assert_eq!((next.version, next.repeated), (newest.version.next(), false));
+        let entry = log.last(&stream(place)).await.expect("a log that reads").expect("a tip");
+        assert_eq!((entry.version, entry.prev_hash), (next.version, newest.hash));
+    }
+    let quiet = log.read_stream(&stream(QUIET), Version(0), 10).await;
+    assert_eq!(quiet.map(|entries| entries.len()), Ok(1), "its old entries are gone");
+}
+
+/// A repeated append gets its first result, and its id serves no other command.
+async fn assert_repeated(log: &impl EventLog, entry: &Entry) {
+    let Entry { offset, version, .. } = *entry;
+    for expected in [Expected::Any, Expected::Empty, Expected::At(entry.version)] {
+        let again = draft(&entry.stream, entry.append_id.as_u128(), entry.events.clone());
+        let appended = log.append(again.clone(), expected).await;
+        assert_eq!(appended, Ok(Appended { offset, version, repeated: true }));
+        let other = Draft { command_id: Uuid::from_u128(99), ..again };
+        assert_eq!(log.append(other, expected).await, Err(LogError::KeyReused));
+    }
+}
+
+/// A stream that falls silent early.
+const QUIET: u128 = 9;
+
+/// Appends an entry a second to three streams, and at first to a fourth; returns all.
+async fn append_by_the_second(log: &impl EventLog) -> Vec<Entry> {
+    for id in 0..300 {
+        let place = if id < 20 && id % 4 == 0 { QUIET } else { u128::from(id) % 3 };
+        let recorded_at = second(id);
+        let events = ticks(u128::from(id), 1 + u128::from(id) % 5);
+        let draft = Draft { recorded_at, ..draft(&stream(place), u128::from(id), events) };
+        append(log, draft, Expected::Any).await;
+    }
+    read_all(log).await
+}
+
+fn second(number: u32) -> Timestamp {
+    Timestamp::from_micros(1_711_013_400_000_000).plus(i64::from(number) * 1_000_000)
+}
+
+/// Keeps what was recorded from this second on.
+fn until(number: u32) -> Retention {
+    Retention { recorded_before: second(number), bytes_max: u64::MAX, up_to: Offset(u64::MAX) }
+}
+
+async fn trim(log: &impl Trim, retention: Retention) -> Trimmed {
+    log.trim(retention).await.expect("a log that can be trimmed")
 }
 
 async fn an_empty_log_holds_nothing(log: Arc<dyn EventLog>) {
@@ -96,6 +249,8 @@ async fn an_empty_log_holds_nothing(log: Arc<dyn EventLog>) {
     assert_eq!(log.read(Offset(5), 10).await, Ok(vec![]));
     assert_eq!(log.read_stream(&stream(1), Version(0), 10).await, Ok(vec![]));
     assert_eq!(log.last(&stream(1)).await, Ok(None));
+    assert_eq!(log.tip(&stream(1)).await, Ok(None));
+    assert_eq!(log.floor().await, Ok(Offset(0)));
 }
 
 async fn versions_rise_by_one_and_offsets_rise(log: Arc<dyn EventLog>) {
@@ -281,6 +436,8 @@ async fn what_was_answered_is_there_and_what_was_refused_is_not(log: Arc<dyn Eve
         let last = log.last(&stream(1)).await.expect("a log that reads").expect("a tip");
         assert_eq!((last.append_id.as_u128(), last.offset), (id, appended.offset));
         assert_eq!(log.head().await, Ok(appended.offset));
+        let tip = Tip { version: last.version, hash: last.hash };
+        assert_eq!(log.tip(&stream(1)).await, Ok(Some(tip)));
 
         let refused = log.append(draft(&stream(1), 100 + id, ticks(1, 1)), Expected::Empty).await;
         assert!(refused.is_err());

@@ -1,33 +1,62 @@
 //! The log on files of our own: one folder, one writer thread, one sync for all that waited.
 //!
 //! A log has a folder to itself (`<data>/ledger`, `<data>/market`) and a lock in it, so both logs
-//! of a data folder are opened one by one. `segment` owns the bytes, `recovery` reads them at a
-//! start, `index` knows where everything durable stands, `tail` is where it grows, `writer` lets it.
+//! of a data folder are opened one by one. `segment` owns the bytes, `sealed` those of the index
+//! beside a segment that no longer grows, `floor` what is known of segments that were dropped;
+//! `recovery` reads them at a start, `index` knows where everything durable stands, `reader` gets it
+//! from there, `tail` is where it grows, `writer` lets it, `chores` tidies up behind and ahead of it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task;
 
-use crate::body::{self, Content};
-use crate::embedded::index::{Index, Ruling, Span};
+use crate::body;
+use crate::embedded::chores::{Chores, Worker};
+use crate::embedded::contents::Ids;
+use crate::embedded::index::{Index, Ruling};
+use crate::embedded::next::Next;
+use crate::embedded::reader::{Ask, Reader};
 use crate::embedded::recovery::Recovered;
 use crate::embedded::writer::{Answer, Request, Writer};
 use crate::entry::{Draft, Entry, Hash, Offset, Version};
 use crate::files::{Files, Lock};
 use crate::header::Header;
-use crate::log::{Appended, Durability, EventLog, Expected, LogError, ReadLog};
+use crate::log::{Appended, Durability, EventLog, Expected, LogError, ReadLog, Tip};
 use crate::stream::{Log, Stream};
 
 mod segment;
 
+mod contents;
+mod floor;
+mod sealed;
+mod whole_file;
+
+mod append_ids;
+mod handles;
 mod index;
+mod pieces;
+mod reader;
 mod recovery;
+mod scan;
+
+mod next;
 mod tail;
 mod writer;
+
+mod chores;
+mod trim;
+
+pub mod read_only;
+
+mod walk;
+
+pub mod verify;
+
+pub mod copy;
 
 /// Bytes of a segment, whatever is configured: a start holds one in memory.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -39,13 +68,6 @@ pub const QUEUE_APPENDS_MAX: usize = 1_024;
 /// `Conflict`. Only `Any` tries more than twice: each try waits behind at least one entry that won.
 pub const ATTEMPTS_MAX: usize = 256;
 
-/// Bytes that one read takes from the disk; one entry may be more. A reader asks again for more.
-const READ_BYTES_MAX: u64 = 1 << 20;
-
-/// Bytes that are read on the caller's thread. They are in the page cache as a rule, and a change
-/// of threads would cost more than they do; more than this could hold up others of its runtime.
-const READ_INLINE_BYTES_MAX: u64 = 32 * 1024;
-
 const LOCK: &str = "lock";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +77,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The step in which the open segment grows, filled with zeros ahead of the groups.
     pub prepare_bytes: u64,
-    /// The append ids that are remembered, log-wide, about 50 bytes each. An older one is still
+    /// The append ids that are remembered, log-wide, about 60 bytes each. An older one is still
     /// found after an expected version, but under `Any` its entry would be put in again.
     pub append_ids_max: usize,
 }
@@ -69,6 +91,7 @@ impl Default for Options {
 /// What a start found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
+    /// Entries that are held.
     pub entries: u64,
     pub cut: Option<Cut>,
 }
@@ -91,6 +114,7 @@ pub struct Embedded {
     /// `None` only while it is dropped, so that the writer sees the end of its queue.
     queue: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<()>>,
     /// Held as long as the writer can write.
     _lock: Box<dyn Lock>,
 }
@@ -98,9 +122,12 @@ pub struct Embedded {
 /// What callers, readers and the writer have in common.
 struct Shared {
     log: Log,
-    /// Never held while the disk works.
-    index: Mutex<Index>,
+    reader: Arc<Reader>,
     head: watch::Sender<Offset>,
+    chores: Arc<Chores>,
+    next: Next,
+    /// Held while segments are dropped, and while a segment that must not be is worked on.
+    dropping: Mutex<()>,
     /// Why the writer has stopped for good.
     stopped: OnceLock<String>,
 }
@@ -121,25 +148,38 @@ impl Embedded {
             _ => unavailable(LOCK, &error),
         })?;
         let Recovered { index, tail, report } = recovery::recover(&*files, log, &options)?;
-        let shared = Arc::new(Shared {
-            log,
-            head: watch::Sender::new(index.head()),
-            index: Mutex::new(index),
-            stopped: OnceLock::new(),
-        });
-        let writer = Writer { files, shared: Arc::clone(&shared), tail, options };
+        let shared = Arc::new(Shared::new(log, Arc::clone(&files), index));
+        let worker = Worker { files: Arc::clone(&files), shared: Arc::clone(&shared), options };
+        // Where a start could not write an index, the worker goes on trying.
+        shared.chores.want_filing();
+        let writer =
+            Writer { files, shared: Arc::clone(&shared), tail, options, wants_next: false };
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let thread = thread::Builder::new()
-            .name(format!("{log}-writer"))
-            .spawn(move || writer.run(requests))
-            .map_err(|error| unavailable("the writer", &error))?;
-        let log = Self { shared, queue: Some(queue), writer: Some(thread), _lock: lock };
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(format!("{log}-{name}")).spawn(run);
+            thread.map_err(|error| unavailable(name, &error))
+        };
+        // Built first, so that a thread that is not the last one ends with it.
+        let mut log = Self { shared, queue: Some(queue), writer: None, worker: None, _lock: lock };
+        log.writer = Some(start("writer", Box::new(move || writer.run(requests)))?);
+        log.worker = Some(start("chores", Box::new(move || worker.run()))?);
         Ok((log, report))
+    }
+
+    /// Returns the number of entries that are held.
+    pub fn entries(&self) -> u64 {
+        let index = self.shared.reader.index();
+        index.head().0 - index.floor().offset().0
+    }
+
+    /// Returns the memory that the log's index holds.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.reader.index().memory_bytes()
     }
 
     /// Hands an entry to the writer and waits for its answer.
     async fn write(&self, draft: &Draft, after: (Version, Hash)) -> Written {
-        if self.shared.stopped.get().is_some() {
+        if self.shared.is_stopped() {
             return Err(self.shared.unavailable());
         }
         let (version, prev_hash) = (after.0.next(), after.1);
@@ -149,6 +189,7 @@ impl Embedded {
             version,
             append_id: draft.append_id,
             command_id: draft.command_id,
+            recorded_at: draft.recorded_at,
             prev_hash,
         };
         let (answer, answered) = oneshot::channel();
@@ -181,24 +222,31 @@ impl Embedded {
             }
         }
     }
-
-    async fn read_spans(&self, spans: Vec<Span>) -> Result<Vec<Entry>, LogError> {
-        let log = self.shared.log;
-        if spans.iter().map(|span| span.end - span.start).sum::<u64>() <= READ_INLINE_BYTES_MAX {
-            return read_spans(log, &spans);
-        }
-        task::spawn_blocking(move || read_spans(log, &spans))
-            .await
-            .unwrap_or_else(|error| Err(unavailable("the reader", &error.into())))
-    }
 }
 
 /// `None`: another entry took the place.
 type Written = Result<Option<Appended>, LogError>;
 
 impl Shared {
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(log: Log, files: Arc<dyn Files>, index: Index) -> Self {
+        let (chores, head) = (Arc::<Chores>::default(), index.head());
+        Self {
+            log,
+            head: watch::Sender::new(head),
+            reader: Arc::new(Reader::new(log, files, index, Arc::clone(&chores))),
+            chores,
+            next: Next::default(),
+            dropping: Mutex::default(),
+            stopped: OnceLock::new(),
+        }
+    }
+
+    fn dropping(&self) -> MutexGuard<'_, ()> {
+        self.dropping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.get().is_some()
     }
 
     fn stop(&self, error: &io::Error) {
@@ -222,18 +270,17 @@ impl Drop for Embedded {
             // Its panic was told where it happened, and whoever waited has learnt of it.
             drop(writer.join());
         }
+        self.shared.chores.close();
+        if let Some(worker) = self.worker.take() {
+            drop(worker.join());
+        }
     }
 }
 
 #[async_trait]
 impl ReadLog for Embedded {
     async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Entry>, LogError> {
-        let spans = {
-            let index = self.shared.index();
-            let offsets = (after.0.saturating_add(1)..=index.head().0).map(Offset).take(limit);
-            index.spans(offsets, READ_BYTES_MAX)
-        };
-        self.read_spans(spans).await
+        self.shared.reader.answer(Ask::Log { after, limit }).await
     }
 
     async fn read_stream(
@@ -242,20 +289,21 @@ impl ReadLog for Embedded {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Entry>, LogError> {
-        let spans = {
-            let index = self.shared.index();
-            let offsets = index.offsets(stream, after).iter().copied().take(limit);
-            index.spans(offsets, READ_BYTES_MAX)
-        };
-        self.read_spans(spans).await
+        let ask = Ask::Stream { stream: stream.clone(), after, limit };
+        self.shared.reader.answer(ask).await
     }
 
     async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError> {
-        let spans = {
-            let index = self.shared.index();
-            index.spans(index.offsets(stream, Version(0)).last().copied(), READ_BYTES_MAX)
-        };
-        Ok(self.read_spans(spans).await?.pop())
+        let ask = self.shared.reader.ask_last(stream);
+        Ok(self.shared.reader.answer(ask).await?.pop())
+    }
+
+    async fn tip(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
+        Ok(self.shared.reader.tip(stream))
+    }
+
+    async fn floor(&self) -> Result<Offset, LogError> {
+        Ok(self.shared.reader.index().floor().offset())
     }
 
     async fn head(&self) -> Result<Offset, LogError> {
@@ -264,7 +312,7 @@ impl ReadLog for Embedded {
 
     async fn wait_after(&self, after: Offset) -> Result<(), LogError> {
         let mut head = self.shared.head.subscribe();
-        let over = |head: &Offset| *head > after || self.shared.stopped.get().is_some();
+        let over = |head: &Offset| *head > after || self.shared.is_stopped();
         match head.wait_for(over).await {
             Ok(head) if *head > after => Ok(()),
             // Nothing will ever come: whoever waits must not take this for silence.
@@ -285,8 +333,9 @@ impl EventLog for Embedded {
             return Err(LogError::Unavailable(format!("{} is not in the {log} log", draft.stream)));
         }
         let Draft { ref stream, append_id, command_id, .. } = draft;
+        let ids = Ids { append_id, command_id };
         for _ in 0..ATTEMPTS_MAX {
-            let ruling = self.shared.index().rule(stream, append_id, command_id, expected);
+            let ruling = self.shared.reader.index().rule(stream, ids, expected);
             match ruling {
                 Ruling::Known(answer) => return answer,
                 Ruling::Moved { actual, all_remembered: true } => {
@@ -307,63 +356,23 @@ impl EventLog for Embedded {
                 }
             }
         }
-        let (actual, _) = self.shared.index().tip(stream);
+        let (actual, _) = self.shared.reader.index().tip(stream);
         Err(LogError::Conflict { actual: Some(actual) })
     }
 }
 
-/// Reads whole entries, and holds each against its checksum once more: a disk may have forgotten
-/// what it knew at the start.
-fn read_spans(log: Log, spans: &[Span]) -> Result<Vec<Entry>, LogError> {
-    let entries = spans.iter().map(|span| span.entries).sum::<u64>();
-    let mut out = Vec::with_capacity(usize::try_from(entries).unwrap_or_default());
-    for span in spans {
-        let bytes = read_bytes(span)?;
-        let mut rest = bytes.as_slice();
-        let mut offsets = (span.first.0..span.first.0 + span.entries).map(Offset);
-        let Some(mut offset) = offsets.next() else { continue };
-        loop {
-            let damaged = |rest: &[u8], reason: &str| {
-                let byte = span.start + (bytes.len() - rest.len()) as u64;
-                let name = segment::name(span.segment);
-                LogError::Damaged { offset, reason: format!("{name}, byte {byte}: {reason}") }
-            };
-            let (frame, after) =
-                segment::read_frame(rest, offset).map_err(|reason| damaged(rest, reason))?;
-            if !frame.is_group_header() {
-                let content = Content::from_byte(frame.content_type)
-                    .ok_or_else(|| damaged(rest, "no entry has this content type"))?;
-                let entry = body::open(log, offset, content, frame.body)
-                    .map_err(|error| damaged(rest, &error.0))?;
-                out.push(entry);
-                let Some(next) = offsets.next() else { break };
-                offset = next;
-            }
-            rest = after;
-        }
-    }
-    Ok(out)
-}
-
-/// Reads a span's bytes: all, or as many as the file still has.
-fn read_bytes(span: &Span) -> Result<Vec<u8>, LogError> {
-    let length =
-        |end: u64| usize::try_from(end.saturating_sub(span.start)).map_err(io::Error::other);
-    let read = |end: u64| -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length(end)?];
-        span.file.read_at(&mut bytes, span.start)?;
-        Ok(bytes)
-    };
-    read(span.end)
-        .or_else(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => read(span.file.length()?.min(span.end)),
-            _ => Err(error),
-        })
-        .map_err(|error| unavailable(&segment::name(span.segment), &error))
-}
-
 fn unavailable(what: &str, error: &io::Error) -> LogError {
     LogError::Unavailable(format!("{what}: {error}"))
+}
+
+/// Whether it was for want of space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Returns about the memory that a map holds by itself: its nodes are at least half full.
+fn map_bytes<K, V>(map: &BTreeMap<K, V>) -> usize {
+    2 * map.len() * (size_of::<K>() + size_of::<V>())
 }
 
 #[cfg(test)]

@@ -15,7 +15,11 @@ pub trait Files: Send + Sync {
     /// Returns an empty file of this name, whatever was there before.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a file; the error is `NotFound` when there is none.
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Gives a file another name, in place of any file that had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -49,6 +53,7 @@ pub trait Lock: Send + Sync {}
 /// A folder on a disk.
 pub struct Disk {
     folder: PathBuf,
+    writes: bool,
 }
 
 impl Disk {
@@ -63,7 +68,26 @@ impl Disk {
         for parent in absolute.ancestors().skip(1).take(new) {
             fs::File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, writes: true })
+    }
+
+    /// Opens a folder that is there, to read it and change nothing in it.
+    pub fn existing(folder: impl Into<PathBuf>) -> io::Result<Self> {
+        let folder = folder.into();
+        if fs::metadata(&folder)?.is_dir() {
+            Ok(Self { folder, writes: false })
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    /// Returns the path of a file that is about to be changed.
+    fn changed(&self, name: &str) -> io::Result<PathBuf> {
+        if self.writes {
+            Ok(self.folder.join(name))
+        } else {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is open for reading"))
+        }
     }
 }
 
@@ -78,15 +102,20 @@ impl Files for Disk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut options = fs::File::options();
         options.read(true).write(true).create(true).truncate(true);
-        Ok(Arc::new(options.open(self.folder.join(name))?))
+        Ok(Arc::new(options.open(self.changed(name)?)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(fs::File::options().read(true).write(true).open(self.folder.join(name))?))
+        let mut options = fs::File::options();
+        Ok(Arc::new(options.read(true).write(self.writes).open(self.folder.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.changed(from)?, self.changed(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.folder.join(name))
+        fs::remove_file(self.changed(name)?)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -95,7 +124,7 @@ impl Files for Disk {
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
         let mut options = fs::File::options();
-        let file = options.write(true).create(true).truncate(false).open(self.folder.join(name))?;
+        let file = options.write(true).create(true).truncate(false).open(self.changed(name)?)?;
         file.try_lock()?;
         Ok(Box::new(file))
     }

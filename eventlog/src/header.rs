@@ -1,5 +1,6 @@
 //! What an adapter needs to know of an entry without reading its events, and what it cannot read.
 
+use domain::time::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -18,5 +19,6 @@ pub struct Header {
     pub version: Version,
     pub append_id: Uuid,
     pub command_id: Uuid,
+    pub recorded_at: Timestamp,
     pub prev_hash: Hash,
 }

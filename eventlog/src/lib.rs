@@ -1,15 +1,17 @@
 //! The spine: append at one end, read at the other.
 //!
 //! Read in this order: the names (`stream`), what a decision puts in (`entry`, of which `header` is
-//! the part that adapters read), the port (`log`), how an entry becomes bytes (`body`, and for ticks
-//! `batch`), the adapters (`memory`
-//! for tests, `embedded` on files through `files`), and the promises that every adapter is held
-//! to (`contract`).
+//! the part that adapters read), the port (`log`) and the small one beside it (`keep`), how an entry
+//! becomes bytes (`body`, and for ticks `batch`), the adapters (`memory` for tests, `embedded` on
+//! files through `files`), and the promises that every adapter is held to (`contract`).
 //!
 //! The embedded log, from the bytes up: `embedded/segment` is the layout and what its checksums
-//! prove, `recovery` a start, `index` what is known of everything durable, `tail` the place where
-//! groups go, `writer` the thread that puts them there, and `embedded` itself the two ends: the
-//! append that seals an entry and waits, and the read that pulls entries out of the files.
+//! prove, `sealed` the index beside a segment that is full, `floor` what stays known of those that
+//! were dropped. `scan` reads a segment whole, `recovery` is a start, `index` what is known of
+//! everything durable, `pieces` and `reader` the way from there to entries. `tail` is the place where
+//! groups go, `next` the segment after it, `writer` the thread that puts them there, `chores` the one
+//! that tidies up, `trim` retention, and `embedded` itself the append that seals an entry and waits.
+//! Beside a running server, `read_only` reads and `verify` and `copy` walk through the bytes.
 
 pub mod stream;
 
@@ -17,6 +19,8 @@ pub mod entry;
 pub mod header;
 
 pub mod log;
+
+pub mod keep;
 
 pub mod body;
 

@@ -1,9 +1,10 @@
 //! The port: what the house asks of a log, whatever stands behind it.
 
 use async_trait::async_trait;
+use domain::time::Timestamp;
 use serde::Serialize;
 
-use crate::entry::{Draft, Entry, Offset, Version};
+use crate::entry::{Draft, Entry, Hash, Offset, Version};
 use crate::stream::Stream;
 
 /// Reading, by pulling: a reader asks for what comes after its place and waits when there is no more.
@@ -21,8 +22,16 @@ pub trait ReadLog: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Entry>, LogError>;
 
-    /// Returns a stream's newest entry; never stale.
+    /// Returns a stream's newest entry, if it is still held; never stale.
     async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError>;
+
+    /// Returns what stays known of a stream's newest entry, also when retention has dropped the
+    /// entry itself; `None` for a stream that never had one. Never stale.
+    async fn tip(&self, stream: &Stream) -> Result<Option<Tip>, LogError>;
+
+    /// Returns the offset up to which retention has dropped the entries of this log, zero when all
+    /// are held. A read below it goes on behind it: that range is a known gap, not damage.
+    async fn floor(&self) -> Result<Offset, LogError>;
 
     /// Returns the offset of the newest entry, zero in an empty log; never stale.
     async fn head(&self) -> Result<Offset, LogError>;
@@ -40,6 +49,43 @@ pub trait EventLog: ReadLog {
     /// The same append id and command again get the first result, with `repeated` set: always where
     /// the entry stands after the expected version, and else as long as the log remembers the id.
     async fn append(&self, draft: Draft, expected: Expected) -> Result<Appended, LogError>;
+}
+
+/// Dropping what need not be kept for ever. Of the market log only: the ledger is never cut.
+#[async_trait]
+pub trait Trim: Send + Sync {
+    /// Drops the oldest entries, as many as may go and as the adapter drops at once: the embedded
+    /// log drops whole sealed segments. Each stream's tip stays known, and versions go on.
+    async fn trim(&self, retention: Retention) -> Result<Trimmed, LogError>;
+}
+
+/// What may go: what is older than `recorded_before`, and the oldest while more than `bytes_max` are
+/// held; but nothing past `up_to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub recorded_before: Timestamp,
+    pub bytes_max: u64,
+    /// The last entry that nobody needs any more: whatever is made of it is kept elsewhere.
+    pub up_to: Offset,
+}
+
+/// What a trim has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The log's floor now.
+    pub floor: Offset,
+    /// Entries that this trim dropped, and their bytes.
+    pub entries: u64,
+    pub bytes: u64,
+    /// Whether more would have gone if `up_to` had allowed it.
+    pub held_back: bool,
+}
+
+/// A stream's newest entry, as far as it stays known for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    pub version: Version,
+    pub hash: Hash,
 }
 
 /// What the writer believes of the stream.

@@ -1,14 +1,17 @@
 //! A log in memory: for tests, and the measure of the other adapters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::body;
 use crate::entry::{Draft, Entry, Hash, Offset, Version};
-use crate::log::{Appended, Durability, EventLog, Expected, LogError, ReadLog};
+use crate::log::{
+    Appended, Durability, EventLog, Expected, LogError, ReadLog, Retention, Tip, Trim, Trimmed,
+};
 use crate::stream::{Log, Stream};
 
 /// One log whose entries live as long as the process. Bounded by memory alone: for tests.
@@ -20,9 +23,20 @@ pub struct Memory {
 
 #[derive(Default)]
 struct State {
-    entries: Vec<Entry>,
-    /// The places of each stream's entries in `entries`.
-    streams: BTreeMap<Stream, Vec<usize>>,
+    /// Those that were dropped count too: the entry of offset `n` stands at `n - 1 - dropped`.
+    dropped: usize,
+    entries: VecDeque<Entry>,
+    streams: BTreeMap<Stream, Known>,
+}
+
+/// What stays known of a stream.
+#[derive(Default)]
+struct Known {
+    /// The offset of version 1, 2, 3…
+    offsets: Vec<Offset>,
+    tip: Option<Tip>,
+    /// Append id and command of version 1, 2, 3…
+    ids: Vec<(Uuid, Uuid)>,
 }
 
 impl Memory {
@@ -37,16 +51,41 @@ impl Memory {
 }
 
 impl State {
+    /// Returns the entries of a stream that are still held.
     fn stream(&self, stream: &Stream) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.streams.get(stream).into_iter().flatten().filter_map(|place| self.entries.get(*place))
+        let offsets = self.streams.get(stream).into_iter().flat_map(|known| &known.offsets);
+        offsets.filter_map(|offset| self.entry(*offset))
+    }
+
+    fn entry(&self, offset: Offset) -> Option<&Entry> {
+        self.entries.get(self.place(offset)?)
+    }
+
+    fn place(&self, offset: Offset) -> Option<usize> {
+        usize::try_from(offset.0).ok()?.checked_sub(self.dropped + 1)
+    }
+
+    fn tip(&self, stream: &Stream) -> Option<Tip> {
+        self.streams.get(stream)?.tip
+    }
+
+    /// Returns the first result of an append id, and its command.
+    fn first(&self, stream: &Stream, append_id: Uuid) -> Option<(Uuid, Appended)> {
+        let known = self.streams.get(stream)?;
+        let place = known.ids.iter().position(|(id, _)| *id == append_id)?;
+        let (_, command_id) = *known.ids.get(place)?;
+        let offset = *known.offsets.get(place)?;
+        let version = Version(place as u64 + 1);
+        Some((command_id, Appended { offset, version, repeated: true }))
     }
 }
 
 #[async_trait]
 impl ReadLog for Memory {
     async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Entry>, LogError> {
-        let after = usize::try_from(after.0).unwrap_or(usize::MAX);
-        Ok(self.state().entries.iter().skip(after).take(limit).cloned().collect())
+        let state = self.state();
+        let after = usize::try_from(after.0).unwrap_or(usize::MAX).saturating_sub(state.dropped);
+        Ok(state.entries.iter().skip(after).take(limit).cloned().collect())
     }
 
     async fn read_stream(
@@ -61,6 +100,14 @@ impl ReadLog for Memory {
 
     async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError> {
         Ok(self.state().stream(stream).next_back().cloned())
+    }
+
+    async fn tip(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
+        Ok(self.state().tip(stream))
+    }
+
+    async fn floor(&self) -> Result<Offset, LogError> {
+        Ok(Offset(self.state().dropped as u64))
     }
 
     async fn head(&self) -> Result<Offset, LogError> {
@@ -87,34 +134,64 @@ impl EventLog for Memory {
             return Err(LogError::Unavailable(format!("{} is not in this log", draft.stream)));
         }
         let mut state = self.state();
-        if let Some(first) =
-            state.stream(&draft.stream).find(|entry| entry.append_id == draft.append_id)
-        {
-            return if first.command_id == draft.command_id {
-                Ok(Appended { offset: first.offset, version: first.version, repeated: true })
+        if let Some((command_id, first)) = state.first(&draft.stream, draft.append_id) {
+            return if command_id == draft.command_id {
+                Ok(first)
             } else {
                 Err(LogError::KeyReused)
             };
         }
-        let tip = state.stream(&draft.stream).next_back().map(|tip| (tip.version, tip.hash));
-        let actual = tip.map(|(version, _)| version);
+        let tip = state.tip(&draft.stream);
+        let actual = tip.map(|tip| tip.version);
         match expected {
             Expected::Any => {}
             Expected::Empty if actual.is_none() => {}
             Expected::At(version) if actual.unwrap_or_default() == version => {}
             Expected::Empty | Expected::At(_) => return Err(LogError::Conflict { actual }),
         }
-        let (version, prev_hash) = tip.unwrap_or((Version(0), Hash::default()));
-        let sealed = body::seal(&draft, version.next(), prev_hash)?;
-        let place = state.entries.len();
-        let offset = Offset(place as u64 + 1);
+        let (version, prev_hash) =
+            tip.map_or((Version(1), Hash::default()), |tip| (tip.version.next(), tip.hash));
+        let sealed = body::seal(&draft, version, prev_hash)?;
+        let offset = Offset((state.dropped + state.entries.len()) as u64 + 1);
         let entry = body::open(self.log, offset, sealed.content, &sealed.body)
             .expect("a body that was just written can be read");
-        state.streams.entry(draft.stream).or_default().push(place);
-        state.entries.push(entry);
+        let known = state.streams.entry(draft.stream).or_default();
+        known.offsets.push(offset);
+        known.ids.push((draft.append_id, draft.command_id));
+        known.tip = Some(Tip { version, hash: sealed.hash });
+        state.entries.push_back(entry);
         // Under the lock, so that the head never goes back and is never behind what was read.
         self.head.send_replace(offset);
-        Ok(Appended { offset, version: version.next(), repeated: false })
+        Ok(Appended { offset, version, repeated: false })
+    }
+}
+
+/// Drops entry by entry. Their bytes are those of their bodies, about.
+#[async_trait]
+impl Trim for Memory {
+    async fn trim(&self, retention: Retention) -> Result<Trimmed, LogError> {
+        if self.log == Log::Ledger {
+            return Err(LogError::Unavailable("the ledger is kept for ever".to_owned()));
+        }
+        let mut state = self.state();
+        let bytes = |entry: &Entry| serde_json::to_vec(entry).map_or(0, |bytes| bytes.len() as u64);
+        let mut held: u64 = state.entries.iter().map(bytes).sum();
+        let (mut entries, mut dropped, mut held_back) = (0, 0, false);
+        while let Some(oldest) = state.entries.front() {
+            let is_old = oldest.recorded_at < retention.recorded_before;
+            if !is_old && held <= retention.bytes_max {
+                break;
+            }
+            if oldest.offset > retention.up_to {
+                held_back = true;
+                break;
+            }
+            let size = bytes(oldest);
+            (held, dropped, entries) = (held - size, dropped + size, entries + 1);
+            state.entries.pop_front();
+            state.dropped += 1;
+        }
+        Ok(Trimmed { floor: Offset(state.dropped as u64), entries, bytes: dropped, held_back })
     }
 }
 
@@ -126,5 +203,6 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_log_in_memory_keeps_the_promises_of_the_port() {
         contract::check(async |log| Memory::new(log)).await;
+        contract::check_trimmed(async |log| Memory::new(log)).await;
     }
 }

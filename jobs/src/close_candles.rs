@@ -3,8 +3,6 @@
 //! What is due, the view of candles says: it holds both what the trades make and what the ledger
 //! has. So nothing is remembered here, and a job that was killed anywhere goes on where it was.
 
-use std::time::Duration;
-
 use commands::clock::Clock;
 use commands::pen::{Pen, name};
 use domain::candle::Interval;
@@ -12,25 +10,14 @@ use domain::candle::event::CandleEvent;
 use domain::event::Event;
 use eventlog::entry::Actor;
 use eventlog::log::{EventLog, Expected, LogError};
-use eventlog::stream::{Log, Stream};
+use eventlog::stream::Stream;
 use projections::candles::Unrecorded;
 use projections::views::Views;
 
+use crate::turn::{Left, shows_ledger};
+
 /// Hours that are recorded in one turn. When more are due, the next turn comes at once.
 const TURN_HOURS_MAX: usize = 64;
-
-/// Time that a turn waits for the views to show what the ledger holds.
-const VIEWS_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What is left to do after a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
-    Nothing,
-    /// More hours are due than one turn records.
-    More,
-    /// The ledger cannot be reached, or the views are behind it: another time.
-    All,
-}
 
 /// Records the hours that are closed and not in the ledger yet, or no longer as they stand there,
 /// each in an entry of its own.
@@ -39,16 +26,7 @@ pub async fn turn(
     ledger: &dyn EventLog,
     clock: &dyn Clock,
 ) -> Result<Left, LogError> {
-    let head = match ledger.head().await {
-        Ok(head) => head,
-        Err(error @ LogError::Unavailable(_)) => {
-            tracing::warn!(%error, "closed candles wait for the ledger");
-            return Ok(Left::All);
-        }
-        Err(error) => return Err(error),
-    };
-    // What was recorded a moment ago, here or by another node, must not seem due again.
-    if !views.wait_applied(Log::Ledger, head, VIEWS_PATIENCE).await {
+    if !shows_ledger(views, ledger).await? {
         return Ok(Left::All);
     }
     let due = views.candles().unrecorded(TURN_HOURS_MAX);
@@ -59,7 +37,8 @@ pub async fn turn(
     Ok(left)
 }
 
-async fn record(
+/// Records an hour as the view of candles holds it.
+pub(crate) async fn record(
     hour: Unrecorded,
     ledger: &dyn EventLog,
     clock: &dyn Clock,

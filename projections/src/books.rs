@@ -1,6 +1,6 @@
 //! The order book of each instrument at each venue, and whether it can be trusted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::book::BookSnapshot;
 use domain::event::Event;
@@ -13,31 +13,36 @@ use eventlog::entry::{Entry, Version};
 use eventlog::stream::Stream;
 use serde::{Deserialize, Serialize};
 
+use crate::part::{self, Mark, PartName};
 use crate::prices::{Freshness, SKEW_SAMPLES};
-use crate::view::View;
+use crate::view::{NotAPart, View};
 
 /// A book is fresh for so long after it was told last.
 pub const BOOK_FRESH: i64 = 5 * SECOND;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Books {
     venues: BTreeMap<Venue, VenueBooks>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct VenueBooks {
     /// Venue time minus receive time, one sample an entry.
     skew: Median<SKEW_SAMPLES>,
     instruments: BTreeMap<Instrument, Held>,
+    mark: Mark,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Held {
     book: OrderBook,
     synced: bool,
     told: Told,
     version: Version,
     place: usize,
+    #[serde(skip)]
+    mark: Mark,
 }
 
 /// A book as it stands, with what it takes to judge how fresh it is.
@@ -100,7 +105,7 @@ impl Books {
 
 impl View for Books {
     const NAME: &'static str = "books";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 
     fn fold(&mut self, entry: &Entry) {
         let Stream::Market { venue, instrument } = &entry.stream else { return };
@@ -140,18 +145,72 @@ impl View for Books {
             }
         }
         if let Some(sample) = sample {
-            self.at(venue).skew.push(sample);
+            let at = self.at(venue);
+            at.skew.push(sample);
+            at.mark.set();
         }
+    }
+
+    fn parts(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &self.venues {
+            names.insert(PartName::Venue(venue.clone()).to_string());
+            for instrument in at.instruments.keys() {
+                names.insert(PartName::Instrument(venue.clone(), instrument.clone()).to_string());
+            }
+        }
+        names
+    }
+
+    fn take_changed(&mut self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &mut self.venues {
+            if at.mark.take() {
+                names.insert(PartName::Venue(venue.clone()).to_string());
+            }
+            for (instrument, held) in &mut at.instruments {
+                if held.mark.take() {
+                    let name = PartName::Instrument(venue.clone(), instrument.clone());
+                    names.insert(name.to_string());
+                }
+            }
+        }
+        names
+    }
+
+    fn part(&self, name: &str) -> Option<Vec<u8>> {
+        match name.parse().ok()? {
+            PartName::Venue(venue) => serde_json::to_vec(&self.venues.get(&venue)?.skew),
+            PartName::Instrument(venue, instrument) => {
+                serde_json::to_vec(self.venues.get(&venue)?.instruments.get(&instrument)?)
+            }
+            PartName::Day(..) => return None,
+        }
+        .ok()
+    }
+
+    fn restore(&mut self, name: &str, state: &[u8]) -> Result<(), NotAPart> {
+        match name.parse()? {
+            PartName::Venue(venue) => self.at(&venue).skew = part::read(name, state)?,
+            PartName::Instrument(venue, instrument) => {
+                self.at(&venue).instruments.insert(instrument, part::read(name, state)?);
+            }
+            PartName::Day(..) => return Err(part::not(name, "there are no days")),
+        }
+        Ok(())
     }
 }
 
 impl Books {
     fn at(&mut self, venue: &Venue) -> &mut VenueBooks {
-        self.venues.entry(venue.clone()).or_default()
+        part::held(&mut self.venues, venue)
     }
 
+    /// Returns what is about to change.
     fn held(&mut self, venue: &Venue, instrument: &Instrument) -> Option<&mut Held> {
-        self.venues.get_mut(venue)?.instruments.get_mut(instrument)
+        let held = self.venues.get_mut(venue)?.instruments.get_mut(instrument)?;
+        held.mark.set();
+        Some(held)
     }
 }
 
@@ -167,7 +226,7 @@ impl Held {
             Ok(book) => (book, true),
             Err(_) => (empty(), false),
         };
-        Self { book, synced, told, version, place }
+        Self { book, synced, told, version, place, mark: Mark::default() }
     }
 }
 

@@ -4,58 +4,47 @@
 //! venue's bars from the ledger. What each log tells is kept apart until it is asked for, so the
 //! state and the answers are the same however the two are interleaved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::candle::event::CandleEvent;
 use domain::candle::{CLOSE_PATIENCE, Candle, Interval, Source};
 use domain::event::Event;
 use domain::instrument::{Instrument, Venue};
 use domain::ladder::Ladder;
-use domain::market;
+use domain::ladder::gaps::Gap;
+use domain::ladder::part::{Day, Head};
+use domain::market::DECISION_EVENTS_MAX;
 use domain::market::event::MarketEvent;
 use domain::time::{DAY, MINUTE, Timestamp};
 use eventlog::entry::Entry;
 use eventlog::stream::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::view::View;
+use crate::part::{self, Mark, PartName};
+use crate::view::{NotAPart, View};
 
-/// Gaps that are remembered per instrument. Beyond it the oldest is forgotten, and empty candles
-/// in it are then filled like any others.
-const GAPS_MAX: usize = market::GAPS_MAX;
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candles {
     venues: BTreeMap<Venue, VenueCandles>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct VenueCandles {
+    times: Times,
+    instruments: BTreeMap<Instrument, Ladder>,
+    mark: Mark,
+}
+
+/// How far a venue has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Times {
     /// The greatest venue time so far, as the market log tells it: revisions are counted by it.
     clock: Option<Timestamp>,
     /// The time by which the newest hour in the ledger had closed: it was recorded after that.
     recorded_at: Option<Timestamp>,
     /// The time by which the newest of the venue's bars had closed.
     imported_at: Option<Timestamp>,
-    instruments: BTreeMap<Instrument, Held>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Held {
-    ladder: Ladder,
-    /// By the first id that is missing.
-    gaps: BTreeMap<u64, Gap>,
-}
-
-/// Trades that did not come: they happened between two instants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    pub first_id: u64,
-    pub last_id: u64,
-    pub after: Timestamp,
-    pub before: Timestamp,
-    /// Nobody waits for these trades any more.
-    pub unfillable: bool,
 }
 
 /// The candles of one instrument at one venue, as they stand now.
@@ -64,18 +53,17 @@ pub struct InstrumentCandles<'a> {
     pub ladder: &'a Ladder,
     /// The venue's time: buckets are closed by it.
     pub clock: Timestamp,
-    gaps: &'a BTreeMap<u64, Gap>,
 }
 
 impl<'a> InstrumentCandles<'a> {
     /// Returns the gaps that touch `from..until`, oldest ids first.
     pub fn gaps(&self, from: Timestamp, until: Timestamp) -> impl Iterator<Item = &'a Gap> {
-        self.gaps.values().filter(move |gap| gap.after < until && gap.before > from)
+        self.ladder.gaps().filter(move |gap| gap.after < until && gap.before > from)
     }
 
     /// Returns the gaps whose trades may still come.
     pub fn open_gaps(&self) -> impl Iterator<Item = &'a Gap> {
-        self.gaps.values().filter(|gap| !gap.unfillable)
+        self.ladder.gaps().filter(|gap| !gap.unfillable)
     }
 
     /// Returns the start of the last closed minute up to which nothing is left to be asked of the
@@ -84,7 +72,7 @@ impl<'a> InstrumentCandles<'a> {
         let minute = Interval::Minute;
         let mut closed = self.ladder.range(minute, Timestamp::MIN, Timestamp::MAX).rev();
         let newest = closed.find(|candle| minute.is_closed(candle.opened_at, self.clock))?;
-        let torn = self.gaps.values().filter(|gap| !self.is_native(gap.after, gap.before));
+        let torn = self.ladder.gaps().filter(|gap| !self.is_native(gap.after, gap.before));
         let torn = torn.map(|gap| minute.bucket(gap.after).plus(-MINUTE)).min();
         // We came in the middle of the first minute that was built. Of what lies before it the
         // venue's bars may have come in part.
@@ -113,8 +101,8 @@ impl Candles {
     /// Returns what is held of an instrument at a venue; `None` when it was never traded there.
     pub fn get(&self, venue: &Venue, instrument: &Instrument) -> Option<InstrumentCandles<'_>> {
         let at = self.venues.get(venue)?;
-        let held = at.instruments.get(instrument)?;
-        Some(InstrumentCandles { ladder: &held.ladder, clock: at.closed_by()?, gaps: &held.gaps })
+        let ladder = at.instruments.get(instrument)?;
+        Some(InstrumentCandles { ladder, clock: at.times.closed_by()? })
     }
 
     /// Returns the hours that have closed and that the ledger does not hold as they are now, at most
@@ -122,10 +110,10 @@ impl Candles {
     pub fn unrecorded(&self, limit: usize) -> Vec<Unrecorded> {
         let mut unrecorded = Vec::new();
         for (venue, at) in &self.venues {
-            let Some(clock) = at.clock else { continue };
-            for (instrument, held) in &at.instruments {
+            let Some(clock) = at.times.clock else { continue };
+            for (instrument, ladder) in &at.instruments {
                 let left = limit.saturating_sub(unrecorded.len());
-                for (hour, candles) in held.ladder.unrecorded(clock, left) {
+                for (hour, candles) in ladder.unrecorded(clock, left) {
                     let (venue, instrument) = (venue.clone(), instrument.clone());
                     unrecorded.push(Unrecorded { venue, instrument, hour, candles });
                 }
@@ -133,6 +121,31 @@ impl Candles {
         }
         unrecorded
     }
+
+    /// Returns what the market log tells of gaps and the ledger does not yet, of at most `limit`
+    /// instruments, and of each as much as fits one entry: the rest shows once that is recorded.
+    /// Costs next to nothing while there is none.
+    pub fn unrecorded_gaps(&self, limit: usize) -> Vec<UnrecordedGaps> {
+        let each = self.venues.iter().flat_map(|(venue, at)| {
+            at.instruments.iter().map(move |(instrument, ladder)| (venue, instrument, ladder))
+        });
+        let unrecorded = each.map(|(venue, instrument, ladder)| UnrecordedGaps {
+            events: ladder.unrecorded_gaps(DECISION_EVENTS_MAX),
+            venue: venue.clone(),
+            instrument: instrument.clone(),
+        });
+        unrecorded.filter(|unrecorded| !unrecorded.events.is_empty()).take(limit).collect()
+    }
+}
+
+/// What the market log tells of an instrument's gaps and the ledger does not yet, in the order in
+/// which it is to be recorded. A gap that came and went meanwhile is not among it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnrecordedGaps {
+    pub venue: Venue,
+    pub instrument: Instrument,
+    /// At most [`DECISION_EVENTS_MAX`].
+    pub events: Vec<MarketEvent>,
 }
 
 /// A closed hour of an instrument that the ledger does not hold as it is now.
@@ -147,79 +160,118 @@ pub struct Unrecorded {
 
 impl View for Candles {
     const NAME: &'static str = "candles";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 
     fn fold(&mut self, entry: &Entry) {
         match &entry.stream {
-            Stream::Market { venue, instrument } => {
-                if !self.venues.contains_key(venue) {
-                    self.venues.insert(venue.clone(), VenueCandles::default());
-                }
-                if let Some(at) = self.venues.get_mut(venue) {
-                    at.fold(instrument, &entry.events);
-                }
-            }
+            Stream::Market { venue, instrument } => self.at(venue).fold(instrument, &entry.events),
             Stream::Candles { venue, instrument } => {
-                let at = self.venues.entry(venue.clone()).or_default();
-                at.fold_ledger(instrument, &entry.events);
+                self.at(venue).fold_ledger(instrument, &entry.events);
             }
-            Stream::Pulse(venue) => {
-                let at = self.venues.entry(venue.clone()).or_default();
-                for event in &entry.events {
-                    let Event::Market(MarketEvent::PulseObserved { venue_time, .. }) = event else {
-                        continue;
-                    };
-                    at.clock = at.clock.max(Some(*venue_time));
-                }
+            Stream::Gaps { venue, instrument } => {
+                self.at(venue).fold_gaps(instrument, &entry.events);
             }
-            _ => {}
+            Stream::Pulse(venue) => self.at(venue).fold_pulse(&entry.events),
+            Stream::Account(_)
+            | Stream::Refusals(_)
+            | Stream::Keys
+            | Stream::Access(_)
+            | Stream::Forecasts(_)
+            | Stream::Risk(_)
+            | Stream::System => {}
         }
+    }
+
+    fn parts(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &self.venues {
+            names.insert(PartName::Venue(venue.clone()).to_string());
+            for (instrument, ladder) in &at.instruments {
+                names.extend(names_of(venue, instrument, true, ladder.days()));
+            }
+        }
+        names
+    }
+
+    fn take_changed(&mut self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &mut self.venues {
+            if at.mark.take() {
+                names.insert(PartName::Venue(venue.clone()).to_string());
+            }
+            for (instrument, ladder) in &mut at.instruments {
+                let (head, days) = ladder.take_changed();
+                names.extend(names_of(venue, instrument, head, days));
+            }
+        }
+        names
+    }
+
+    fn part(&self, name: &str) -> Option<Vec<u8>> {
+        match name.parse().ok()? {
+            PartName::Venue(venue) => serde_json::to_vec(&self.venues.get(&venue)?.times),
+            PartName::Instrument(venue, instrument) => {
+                serde_json::to_vec(&self.ladder(&venue, &instrument)?.head())
+            }
+            PartName::Day(venue, instrument, day) => {
+                serde_json::to_vec(&self.ladder(&venue, &instrument)?.day(day)?)
+            }
+        }
+        .ok()
+    }
+
+    fn restore(&mut self, name: &str, state: &[u8]) -> Result<(), NotAPart> {
+        match name.parse()? {
+            PartName::Venue(venue) => self.at(&venue).times = part::read(name, state)?,
+            PartName::Instrument(venue, instrument) => {
+                let head: Head = part::read(name, state)?;
+                part::held(&mut self.at(&venue).instruments, &instrument).restore_head(head);
+            }
+            PartName::Day(venue, instrument, _) => {
+                let day: Day = part::read(name, state)?;
+                part::held(&mut self.at(&venue).instruments, &instrument).restore_day(day);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names_of(
+    venue: &Venue,
+    instrument: &Instrument,
+    head: bool,
+    days: BTreeSet<Timestamp>,
+) -> impl Iterator<Item = String> {
+    let head = head.then(|| PartName::Instrument(venue.clone(), instrument.clone()));
+    let day = |day| PartName::Day(venue.clone(), instrument.clone(), day);
+    head.into_iter().chain(days.into_iter().map(day)).map(|name| name.to_string())
+}
+
+impl Candles {
+    fn ladder(&self, venue: &Venue, instrument: &Instrument) -> Option<&Ladder> {
+        self.venues.get(venue)?.instruments.get(instrument)
+    }
+
+    fn at(&mut self, venue: &Venue) -> &mut VenueCandles {
+        part::held(&mut self.venues, venue)
     }
 }
 
 impl VenueCandles {
-    /// Returns the time by which buckets are closed; `None` before anything is known of one.
-    ///
-    /// The venue's bars say little of it, because trades of their last bucket may still be on their
-    /// way: they are asked only while the market log tells no time.
-    fn closed_by(&self) -> Option<Timestamp> {
-        let imported_at = if self.clock.is_none() { self.imported_at } else { None };
-        self.clock.max(self.recorded_at).max(imported_at)
-    }
-
     fn fold(&mut self, instrument: &Instrument, events: &[Event]) {
-        let before = self.clock.unwrap_or(Timestamp::MIN);
-        let mut clock = self.clock;
-        let held = match self.instruments.get_mut(instrument) {
-            Some(held) => held,
-            None => self.instruments.entry(instrument.clone()).or_default(),
-        };
+        let before = self.times.clock.unwrap_or(Timestamp::MIN);
+        let mut clock = self.times.clock;
+        let ladder = part::held(&mut self.instruments, instrument);
         for event in events {
             let Event::Market(event) = event else { continue };
             match event {
                 MarketEvent::TickObserved(tick) => {
-                    held.ladder.take(tick);
+                    ladder.take(tick);
                     clock = clock.max(Some(tick.traded_at));
                 }
-                MarketEvent::FeedGapOpened { first_id, last_id, after, before } => {
-                    held.ladder.open_gap(*first_id, *after, *before);
-                    held.open_gap(Gap {
-                        first_id: *first_id,
-                        last_id: *last_id,
-                        after: *after,
-                        before: *before,
-                        unfillable: false,
-                    });
-                }
-                MarketEvent::FeedGapFilled { first_id, .. } => {
-                    held.ladder.close_gap(*first_id);
-                    held.gaps.remove(first_id);
-                }
-                MarketEvent::FeedGapUnfillable { first_id, .. } => {
-                    if let Some(gap) = held.gaps.get_mut(first_id) {
-                        gap.unfillable = true;
-                    }
-                }
+                MarketEvent::FeedGapOpened { .. }
+                | MarketEvent::FeedGapFilled { .. }
+                | MarketEvent::FeedGapUnfillable { .. } => ladder.hear_gap(event),
                 // What a venue tells of a book moves its clock as a pulse does. A loss is told by us.
                 MarketEvent::BookSnapshotObserved { told, .. }
                 | MarketEvent::BookDiffObserved { told, .. } => {
@@ -230,46 +282,76 @@ impl VenueCandles {
             }
         }
         // What each change was, the broadcaster of candles will want to know; folding does not.
-        drop(held.ladder.roll(before));
-        self.clock = clock;
+        drop(ladder.roll(before));
+        self.set(Times { clock, ..self.times });
+    }
+
+    fn fold_pulse(&mut self, events: &[Event]) {
+        let mut clock = self.times.clock;
+        for event in events {
+            if let Event::Market(MarketEvent::PulseObserved { venue_time, .. }) = event {
+                clock = clock.max(Some(*venue_time));
+            }
+        }
+        self.set(Times { clock, ..self.times });
     }
 
     fn fold_ledger(&mut self, instrument: &Instrument, events: &[Event]) {
+        let mut times = self.times;
         let (mut closed, mut bars) = (Vec::new(), Vec::new());
         for event in events {
             match event {
                 Event::Candle(CandleEvent::CandleClosed { interval: Interval::Minute, candle }) => {
                     // Minutes are recorded once their hour has closed.
                     let hour = Interval::Hour.bucket(candle.opened_at);
-                    self.recorded_at = self.recorded_at.max(Some(closed_at(Interval::Hour, hour)));
+                    times.recorded_at =
+                        times.recorded_at.max(Some(closed_at(Interval::Hour, hour)));
                     closed.push(candle);
                 }
                 Event::Candle(CandleEvent::CandleImported { interval, candle }) => {
                     let at = closed_at(*interval, interval.bucket(candle.opened_at));
-                    self.imported_at = self.imported_at.max(Some(at));
+                    times.imported_at = times.imported_at.max(Some(at));
                     bars.push((*interval, candle));
                 }
                 // Coarser candles are rolled up here, never recorded.
                 Event::Candle(CandleEvent::CandleClosed { .. }) | Event::Market(_) => {}
             }
         }
-        let held = self.instruments.entry(instrument.clone()).or_default();
-        drop(held.ladder.record(closed));
-        drop(held.ladder.import(bars));
+        let ladder = part::held(&mut self.instruments, instrument);
+        drop(ladder.record(closed));
+        drop(ladder.import(bars));
+        self.set(times);
+    }
+
+    fn fold_gaps(&mut self, instrument: &Instrument, events: &[Event]) {
+        let gaps = events.iter().filter_map(|event| match event {
+            Event::Market(event) => Some(event),
+            Event::Candle(_) => None,
+        });
+        drop(part::held(&mut self.instruments, instrument).copy_gaps(gaps));
+    }
+
+    fn set(&mut self, times: Times) {
+        if times != self.times {
+            self.times = times;
+            self.mark.set();
+        }
+    }
+}
+
+impl Times {
+    /// Returns the time by which buckets are closed; `None` before anything is known of one.
+    ///
+    /// The venue's bars say little of it, because trades of their last bucket may still be on their
+    /// way: they are asked only while the market log tells no time.
+    fn closed_by(self) -> Option<Timestamp> {
+        let imported_at = if self.clock.is_none() { self.imported_at } else { None };
+        self.clock.max(self.recorded_at).max(imported_at)
     }
 }
 
 fn closed_at(interval: Interval, opened_at: Timestamp) -> Timestamp {
     interval.end(opened_at).plus(CLOSE_PATIENCE)
-}
-
-impl Held {
-    fn open_gap(&mut self, gap: Gap) {
-        self.gaps.insert(gap.first_id, gap);
-        while self.gaps.len() > GAPS_MAX {
-            self.gaps.pop_first();
-        }
-    }
 }
 
 #[cfg(test)]

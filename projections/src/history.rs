@@ -3,12 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-use domain::amount::Price;
 use domain::candle::{Candle, Interval};
-use domain::ladder::Ladder;
+use domain::ladder::gaps::Gap;
 use domain::time::Timestamp;
 
-use crate::candles::{Gap, InstrumentCandles};
+use crate::candles::InstrumentCandles;
+
+use self::sight::Sight;
+use self::unknown::Unknown;
+
+mod sight;
+
+mod unknown;
+
+pub mod reach;
 
 /// Candles that one page may hold.
 pub const PAGE_MAX: usize = 1_000;
@@ -90,187 +98,125 @@ impl Query {
         }
     }
 
-    /// Answers from what is held of an instrument.
+    /// Answers from what is in memory of an instrument.
     pub fn answer(&self, held: InstrumentCandles<'_>) -> Page {
-        let Some((first, last)) = self.bounds(held) else { return Page::default() };
-        let limit = self.limit.min(PAGE_MAX);
-        let mut candles = if self.start.is_some() {
-            self.forward(held, first, last, limit + 1)
-        } else {
-            self.backward(held, first, last, limit + 1)
+        let ladder = held.ladder;
+        let (Some(oldest), Some(newest)) =
+            (ladder.first(self.interval), ladder.last(self.interval))
+        else {
+            return Page::default();
         };
-        let next = (candles.len() > limit).then(|| candles.pop()).flatten().map(|extra| {
-            if self.start.is_some() {
-                Cursor::From(extra.opened_at)
-            } else {
-                Cursor::UpTo(extra.opened_at)
+        let first = self.first().unwrap_or(Timestamp::MIN).max(oldest.opened_at);
+        let span = Span { first, last: self.last(held, newest.opened_at) };
+        let sight = Sight::of_memory(held);
+        self.page(sight, span, self.walk(sight, span))
+    }
+
+    /// Returns the first bucket that is asked for. A start inside a bucket means the next one.
+    fn first(&self) -> Option<Timestamp> {
+        let bucket = self.interval.bucket(self.start?);
+        Some(if Some(bucket) < self.start { self.interval.end(bucket) } else { bucket })
+    }
+
+    /// Returns the last bucket that can be answered: that of the newest candle or, where empty ones
+    /// are filled, that of the venue's time.
+    fn last(&self, held: InstrumentCandles<'_>, newest: Timestamp) -> Timestamp {
+        let interval = self.interval;
+        let newest = if self.fill { newest.max(interval.bucket(held.clock)) } else { newest };
+        self.end.map_or(newest, |end| interval.bucket(end).min(newest))
+    }
+
+    /// Returns the candles of a span as they are met from the end at which the page begins; one
+    /// more than the page takes, when there is one.
+    fn walk(&self, sight: Sight<'_>, span: Span) -> Vec<Candle> {
+        let (interval, enough) = (self.interval, self.limit() + 1);
+        if span.first > span.last {
+            return Vec::new();
+        }
+        let until = interval.end(span.last);
+        let traded = sight.range(interval, span.first, until);
+        let traded: Box<dyn Iterator<Item = &Candle>> =
+            if self.is_ahead() { Box::new(traded) } else { Box::new(traded.rev()) };
+        if !self.fill {
+            return traded.take(enough).cloned().collect();
+        }
+        let mut traded = traded.peekable();
+        let unknown = Unknown::of(sight, interval, span.first, until);
+        let mut candles = Vec::new();
+        let mut bucket = if self.is_ahead() { span.first } else { span.last };
+        while span.holds(bucket) && candles.len() < enough {
+            let mut next = self.next(bucket);
+            if let Some(candle) = traded.next_if(|candle| candle.opened_at == bucket) {
+                candles.push(candle.clone());
+            } else if let Some((from, until)) = unknown.touching(bucket) {
+                // Go on behind what is unknown, or at the next trade within it.
+                let traded = traded.peek().map(|candle| candle.opened_at);
+                next = if self.is_ahead() {
+                    interval.bucket(traded.map_or(until, |at| at.min(until))).max(next)
+                } else {
+                    interval.bucket(traded.map_or(from, |at| at.max(from))).min(next)
+                };
+            } else if let Some(close) = unknown.close_before(bucket) {
+                candles.push(Candle::filled(bucket, close));
             }
-        });
-        if self.start.is_none() {
+            bucket = next;
+        }
+        candles
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.min(PAGE_MAX)
+    }
+
+    /// Whether the page begins with the oldest candle; else with the newest.
+    const fn is_ahead(&self) -> bool {
+        self.start.is_some()
+    }
+
+    fn next(&self, bucket: Timestamp) -> Timestamp {
+        let length = self.interval.length();
+        bucket.plus(if self.is_ahead() { length } else { -length })
+    }
+
+    /// Makes the page of what was met.
+    fn page(&self, sight: Sight<'_>, span: Span, mut candles: Vec<Candle>) -> Page {
+        if span.first > span.last {
+            return Page::default();
+        }
+        let extra = (candles.len() > self.limit()).then(|| candles.pop()).flatten();
+        // What the page spans: the range that was asked for, cut where the next page goes on.
+        let cut = extra.as_ref().and(candles.last()).map(|candle| candle.opened_at);
+        let (mut from, mut until) = (span.first, span.last);
+        if self.is_ahead() {
+            until = cut.unwrap_or(until);
+        } else {
+            from = cut.unwrap_or(from);
             candles.reverse();
         }
-        // What the page spans: the range that was asked for, cut where the next page goes on.
-        let (from, until) = match next {
-            None => (first, last),
-            Some(Cursor::From(_)) => {
-                (first, candles.last().map_or(last, |candle| candle.opened_at))
-            }
-            Some(Cursor::UpTo(_)) => {
-                (candles.first().map_or(first, |candle| candle.opened_at), last)
-            }
-        };
-        let gaps = held.gaps(from, self.interval.end(until)).copied().collect();
+        let to = if self.is_ahead() { Cursor::From } else { Cursor::UpTo };
+        let held = sight.held;
         let shown = |candle: Candle| Shown {
             closed: self.interval.is_closed(candle.opened_at, held.clock),
             candle,
         };
-        Page { candles: candles.into_iter().map(shown).collect(), gaps, next }
-    }
-
-    /// The first and the last bucket that can be answered.
-    fn bounds(&self, held: InstrumentCandles<'_>) -> Option<(Timestamp, Timestamp)> {
-        let interval = self.interval;
-        let oldest = held.ladder.first(interval)?.opened_at;
-        let newest = held.ladder.last(interval)?.opened_at;
-        let newest = if self.fill { newest.max(interval.bucket(held.clock)) } else { newest };
-        let first = match self.start {
-            // A start inside a bucket means the next one.
-            Some(start) if interval.bucket(start) < start => interval.end(interval.bucket(start)),
-            Some(start) => start,
-            None => oldest,
-        };
-        let (first, last) =
-            (first.max(oldest), self.end.map_or(newest, |end| interval.bucket(end).min(newest)));
-        (first <= last).then_some((first, last))
-    }
-
-    fn forward(
-        &self,
-        held: InstrumentCandles<'_>,
-        first: Timestamp,
-        last: Timestamp,
-        limit: usize,
-    ) -> Vec<Candle> {
-        let interval = self.interval;
-        let mut traded = held.ladder.range(interval, first, interval.end(last)).peekable();
-        if !self.fill {
-            return traded.take(limit).cloned().collect();
+        Page {
+            candles: candles.into_iter().map(shown).collect(),
+            gaps: held.gaps(from, self.interval.end(until)).copied().collect(),
+            next: extra.map(|extra| to(extra.opened_at)),
         }
-        let unknown = Unknown::of(held, interval, first, interval.end(last));
-        let mut close = unknown.close_before(first);
-        let mut candles = Vec::new();
-        let mut bucket = first;
-        while bucket <= last && candles.len() < limit {
-            if let Some(candle) = traded.next_if(|candle| candle.opened_at == bucket) {
-                close = Some(candle.close);
-                candles.push(candle.clone());
-            } else if let Some((_, until)) = unknown.touching(bucket) {
-                // Go on behind what is unknown, or at the next trade within it.
-                let next = traded.peek().map_or(until, |candle| candle.opened_at.min(until));
-                bucket = interval.bucket(next).max(interval.end(bucket));
-                close = unknown.close_before(bucket);
-                continue;
-            } else if let Some(close) = close {
-                candles.push(Candle::filled(bucket, close));
-            }
-            bucket = interval.end(bucket);
-        }
-        candles
-    }
-
-    /// The same from the newest down.
-    fn backward(
-        &self,
-        held: InstrumentCandles<'_>,
-        first: Timestamp,
-        last: Timestamp,
-        limit: usize,
-    ) -> Vec<Candle> {
-        let interval = self.interval;
-        let mut traded = held.ladder.range(interval, first, interval.end(last)).rev().peekable();
-        if !self.fill {
-            return traded.take(limit).cloned().collect();
-        }
-        let unknown = Unknown::of(held, interval, first, interval.end(last));
-        let mut candles = Vec::new();
-        let mut bucket = last;
-        while bucket >= first && candles.len() < limit {
-            let before = bucket.plus(-interval.length());
-            if let Some(candle) = traded.next_if(|candle| candle.opened_at == bucket) {
-                candles.push(candle.clone());
-            } else if let Some((from, _)) = unknown.touching(bucket) {
-                let next = traded.peek().map_or(from, |candle| candle.opened_at.max(from));
-                bucket = interval.bucket(next).min(before);
-                continue;
-            } else if let Some(close) = unknown.close_before(bucket) {
-                candles.push(Candle::filled(bucket, close));
-            }
-            bucket = before;
-        }
-        candles
     }
 }
 
-/// The times of which it is not known what was traded in each bucket of an interval.
-struct Unknown<'a> {
-    ladder: &'a Ladder,
-    interval: Interval,
-    /// Gaps, joined where they overlap, in order.
-    gaps: Vec<(Timestamp, Timestamp)>,
+/// The first and the last bucket of what is answered; none when they have crossed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    first: Timestamp,
+    last: Timestamp,
 }
 
-impl<'a> Unknown<'a> {
-    /// Takes the gaps that touch `from..until`.
-    fn of(
-        held: InstrumentCandles<'a>,
-        interval: Interval,
-        from: Timestamp,
-        until: Timestamp,
-    ) -> Self {
-        let mut gaps: Vec<_> = held.gaps(from, until).map(|gap| (gap.after, gap.before)).collect();
-        gaps.sort_unstable();
-        let mut spans: Vec<(Timestamp, Timestamp)> = Vec::new();
-        for (after, before) in gaps {
-            match spans.last_mut() {
-                Some(last) if after <= last.1 => last.1 = last.1.max(before),
-                _ => spans.push((after, before)),
-            }
-        }
-        Self { ladder: held.ladder, interval, gaps: spans }
-    }
-
-    /// Returns the span that touches a bucket without a candle; of gaps the last, when there are
-    /// several.
-    fn touching(&self, bucket: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let place = self.gaps.partition_point(|(after, _)| *after < self.interval.end(bucket));
-        let gap = place.checked_sub(1).and_then(|place| self.gaps.get(place)).copied();
-        gap.filter(|(_, before)| *before > bucket).or_else(|| self.coarse(bucket))
-    }
-
-    /// Returns the last price before a bucket: of its own interval, or of a later bar of a coarser
-    /// one.
-    fn close_before(&self, bucket: Timestamp) -> Option<Price> {
-        let mut last = self.ladder.before(self.interval, bucket);
-        for coarser in Interval::ALL.into_iter().filter(|coarser| *coarser > self.interval) {
-            let bar = self.ladder.before(coarser, coarser.bucket(bucket));
-            if bar.map(|bar| bar.opened_at) > last.map(|last| last.opened_at) {
-                last = bar;
-            }
-        }
-        last.map(|last| last.close)
-    }
-
-    /// Returns the coarser bucket around this one of which only the venue's bar is known: something
-    /// was traded in it, but not when.
-    fn coarse(&self, bucket: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let steps = Interval::ALL.into_iter().zip(Interval::ALL.into_iter().skip(1));
-        steps.filter(|(finer, _)| *finer >= self.interval).find_map(|(finer, coarser)| {
-            let span = (coarser.bucket(bucket), coarser.end(coarser.bucket(bucket)));
-            let bar = self.ladder.range(coarser, span.0, span.1).next()?;
-            let unknown =
-                bar.trades > 0 && self.ladder.range(finer, span.0, span.1).next().is_none();
-            unknown.then_some(span)
-        })
+impl Span {
+    fn holds(self, bucket: Timestamp) -> bool {
+        (self.first..=self.last).contains(&bucket)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The last price of each instrument at each venue, its rolling day, and how fresh it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use domain::amount::{PRICE_SCALE_MIN, Price, scale_that_counts};
 use domain::candle::Place;
@@ -16,7 +16,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::books::BOOK_FRESH;
-use crate::view::View;
+use crate::part::{self, Mark, PartName};
+use crate::view::{NotAPart, View};
 
 /// Entries whose clock offset is remembered per venue.
 pub const SKEW_SAMPLES: usize = 1_000;
@@ -37,21 +38,29 @@ const FRESH_PAUSES: i64 = 10;
 /// Past so many times the first threshold a price is no answer any more.
 const LOST_TIMES: i64 = 10;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices {
     venues: BTreeMap<Venue, VenuePrices>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct VenuePrices {
+    clocks: Clocks,
+    instruments: BTreeMap<Instrument, Last>,
+    mark: Mark,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clocks {
     /// The greatest venue time so far.
-    clock: Option<Timestamp>,
+    venue: Option<Timestamp>,
     /// Venue time minus receive time, one sample an entry.
     skew: Median<SKEW_SAMPLES>,
-    instruments: BTreeMap<Instrument, Last>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Last {
     tick: Tick,
     version: Version,
@@ -59,6 +68,8 @@ struct Last {
     quantity_scale: u32,
     pauses: Median<PAUSE_SAMPLES>,
     day: RollingDay,
+    #[serde(skip)]
+    mark: Mark,
 }
 
 /// What is known of a price, with what it takes to judge how fresh it is.
@@ -149,12 +160,12 @@ impl Prices {
 
 impl View for Prices {
     const NAME: &'static str = "prices";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 
     fn fold(&mut self, entry: &Entry) {
         match &entry.stream {
             Stream::Market { venue, instrument } => {
-                let at = self.venues.entry(venue.clone()).or_default();
+                let at = self.at(venue);
                 let mut sample = None;
                 for event in &entry.events {
                     match event {
@@ -173,11 +184,12 @@ impl View for Prices {
                     }
                 }
                 if let Some(sample) = sample {
-                    at.skew.push(sample);
+                    at.clocks.skew.push(sample);
+                    at.mark.set();
                 }
             }
             Stream::Pulse(venue) => {
-                let at = self.venues.entry(venue.clone()).or_default();
+                let at = self.at(venue);
                 for event in &entry.events {
                     let Event::Market(MarketEvent::PulseObserved { venue_time, .. }) = event else {
                         continue;
@@ -188,13 +200,68 @@ impl View for Prices {
             _ => {}
         }
     }
+
+    fn parts(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &self.venues {
+            names.insert(PartName::Venue(venue.clone()).to_string());
+            for instrument in at.instruments.keys() {
+                names.insert(PartName::Instrument(venue.clone(), instrument.clone()).to_string());
+            }
+        }
+        names
+    }
+
+    fn take_changed(&mut self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (venue, at) in &mut self.venues {
+            if at.mark.take() {
+                names.insert(PartName::Venue(venue.clone()).to_string());
+            }
+            for (instrument, last) in &mut at.instruments {
+                if last.mark.take() {
+                    let name = PartName::Instrument(venue.clone(), instrument.clone());
+                    names.insert(name.to_string());
+                }
+            }
+        }
+        names
+    }
+
+    fn part(&self, name: &str) -> Option<Vec<u8>> {
+        match name.parse().ok()? {
+            PartName::Venue(venue) => serde_json::to_vec(&self.venues.get(&venue)?.clocks),
+            PartName::Instrument(venue, instrument) => {
+                serde_json::to_vec(self.venues.get(&venue)?.instruments.get(&instrument)?)
+            }
+            PartName::Day(..) => return None,
+        }
+        .ok()
+    }
+
+    fn restore(&mut self, name: &str, state: &[u8]) -> Result<(), NotAPart> {
+        match name.parse()? {
+            PartName::Venue(venue) => self.at(&venue).clocks = part::read(name, state)?,
+            PartName::Instrument(venue, instrument) => {
+                self.at(&venue).instruments.insert(instrument, part::read(name, state)?);
+            }
+            PartName::Day(..) => return Err(part::not(name, "there are no days")),
+        }
+        Ok(())
+    }
+}
+
+impl Prices {
+    fn at(&mut self, venue: &Venue) -> &mut VenuePrices {
+        part::held(&mut self.venues, venue)
+    }
 }
 
 impl VenuePrices {
     /// Takes in a trade; returns whether it is its instrument's last.
     fn take(&mut self, instrument: &Instrument, tick: &Tick, version: Version) -> bool {
         self.advance(tick.traded_at);
-        let clock = self.clock.unwrap_or(tick.traded_at);
+        let clock = self.clocks.venue.unwrap_or(tick.traded_at);
         if let Some(last) = self.instruments.get_mut(instrument) {
             return last.take(tick, version, clock);
         }
@@ -204,15 +271,15 @@ impl VenuePrices {
 
     /// Moves the venue's clock on. As a minute passes, it leaves the rolling day of every instrument.
     fn advance(&mut self, venue_time: Timestamp) {
-        if self.clock.is_some_and(|clock| venue_time <= clock) {
+        let before = self.clocks.venue;
+        if before.is_some_and(|clock| venue_time <= clock) {
             return;
         }
-        let new_minute =
-            self.clock.is_none_or(|clock| clock.floor(MINUTE) != venue_time.floor(MINUTE));
-        self.clock = Some(venue_time);
-        if new_minute {
+        self.clocks.venue = Some(venue_time);
+        self.mark.set();
+        if before.is_none_or(|clock| clock.floor(MINUTE) != venue_time.floor(MINUTE)) {
             for last in self.instruments.values_mut() {
-                last.day.leave(venue_time);
+                last.leave(venue_time);
             }
         }
     }
@@ -230,7 +297,7 @@ impl VenuePrices {
             quote_volume: last.day.quote_volume,
             day_open: last.day.open().unwrap_or(tick.price).at_scale(last.price_scale),
             book_told_at: None,
-            skew: self.skew.get().unwrap_or_default(),
+            skew: self.clocks.skew.get().unwrap_or_default(),
             pause: last.pause(),
         }
     }
@@ -245,6 +312,7 @@ impl Last {
             quantity_scale: 0,
             pauses: Median::default(),
             day: RollingDay::default(),
+            mark: Mark::default(),
         };
         last.take(tick, version, clock);
         last
@@ -268,7 +336,15 @@ impl Last {
             (self.tick, self.version) = (*tick, version);
         }
         self.day.take(tick, clock);
+        self.mark.set();
         is_last
+    }
+
+    /// Lets go of what has left the rolling day at `clock`.
+    fn leave(&mut self, clock: Timestamp) {
+        if self.day.leave(clock) {
+            self.mark.set();
+        }
     }
 
     fn pause(&self) -> i64 {
@@ -279,6 +355,7 @@ impl Last {
 
 /// 1,440 one-minute buckets and the live minute, with their sums.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RollingDay {
     minutes: VecDeque<Minute>,
     volume: Decimal,
@@ -286,12 +363,33 @@ struct RollingDay {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Row", into = "Row")]
 struct Minute {
     starts_at: Timestamp,
     first: Place,
     open: Price,
     volume: Decimal,
     quote_volume: Decimal,
+}
+
+/// A minute as it is written down, because a day has 1,440: its start and its first trade in
+/// microseconds, that trade's id, open, volume, quote volume.
+type Row = (i64, i64, u64, Price, Decimal, Decimal);
+
+impl From<Minute> for Row {
+    fn from(minute: Minute) -> Self {
+        let Minute { starts_at, first, open, volume, quote_volume } = minute;
+        let first_at = first.traded_at.micros();
+        (starts_at.micros(), first_at, first.trade_id, open, volume, quote_volume)
+    }
+}
+
+impl From<Row> for Minute {
+    fn from((starts_at, first_at, trade_id, open, volume, quote_volume): Row) -> Self {
+        let first = Place { traded_at: Timestamp::from_micros(first_at), trade_id };
+        let starts_at = Timestamp::from_micros(starts_at);
+        Self { starts_at, first, open, volume, quote_volume }
+    }
 }
 
 impl RollingDay {
@@ -328,14 +426,15 @@ impl RollingDay {
         self.quote_volume += quote_volume;
     }
 
-    /// Lets go of the minutes that have left the window at `clock`.
-    fn leave(&mut self, clock: Timestamp) {
-        let start = Self::start(clock);
+    /// Lets go of the minutes that have left the window at `clock`; returns whether any did.
+    fn leave(&mut self, clock: Timestamp) -> bool {
+        let (start, minutes) = (Self::start(clock), self.minutes.len());
         while let Some(oldest) = self.minutes.front().filter(|minute| minute.starts_at < start) {
             self.volume -= oldest.volume;
             self.quote_volume -= oldest.quote_volume;
             self.minutes.pop_front();
         }
+        self.minutes.len() < minutes
     }
 
     fn open(&self) -> Option<Price> {

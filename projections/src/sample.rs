@@ -8,8 +8,20 @@ use domain::market::event::{GapReason, MarketEvent, Told};
 use domain::tick::Tick;
 use domain::time::{SECOND, Timestamp};
 use eventlog::entry::{Actor, Entry, Hash, Offset, Version};
-use eventlog::stream::{Log, Stream};
+use eventlog::stream::Stream;
 use uuid::Uuid;
+
+use crate::view::View;
+
+/// Returns a view that has taken back all parts of this one, the last first.
+pub(crate) fn copy_of<V: View>(view: &V) -> V {
+    let mut copy = V::default();
+    for name in view.parts().iter().rev() {
+        copy.restore(name, &view.part(name).unwrap()).unwrap();
+    }
+    copy.take_changed();
+    copy
+}
 
 /// Returns the instant `time`, such as `09:30` or `09:30:01.5`, of a certain day.
 pub(crate) fn at(time: &str) -> Timestamp {
@@ -22,7 +34,8 @@ pub(crate) fn at(time: &str) -> Timestamp {
 /// `gap FIRST-LAST AFTER BEFORE`, `filled FIRST-LAST`, `unfillable FIRST-LAST`, `pulse TIME`,
 /// `book ID TIME BIDS ASKS` (levels such as `100x1,99x2`, or `-`), `diff FIRST-LAST TIME BIDS ASKS`
 /// and `lost TIME`, all three received a second before their time. In the stream `ledger`:
-/// `closed TIME OPEN HIGH LOW CLOSE TRADES` and `native INTERVAL TIME OPEN HIGH LOW CLOSE TRADES`.
+/// `closed TIME OPEN HIGH LOW CLOSE TRADES` and `native INTERVAL TIME OPEN HIGH LOW CLOSE TRADES`;
+/// in the stream `copy`, the ledger's gaps, events as in a market.
 pub(crate) fn entries(table: &str) -> Vec<Entry> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.zip(1..).map(|(line, offset)| entry(line, offset)).collect()
@@ -33,12 +46,13 @@ fn entry(line: &str, offset: u64) -> Entry {
     let stream: Stream = match stream {
         "pulse" => "pulse-binance".parse().unwrap(),
         "ledger" => "candles-binance.BTC-USDT".parse().unwrap(),
+        "copy" => "gaps-binance.BTC-USDT".parse().unwrap(),
         instrument if instrument.contains('.') => format!("market-{instrument}").parse().unwrap(),
         instrument => format!("market-binance.{instrument}").parse().unwrap(),
     };
-    let event = |drawn: &str| match stream.log() {
-        Log::Market => Event::Market(market_event(drawn)),
-        Log::Ledger => Event::Candle(candle_event(drawn)),
+    let event = |drawn: &str| match stream {
+        Stream::Candles { .. } => Event::Candle(candle_event(drawn)),
+        _ => Event::Market(market_event(drawn)),
     };
     entry_of(stream.clone(), offset, events.split("; ").map(event).collect())
 }

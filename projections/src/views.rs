@@ -1,17 +1,42 @@
 //! All views of a node, each behind one lock, and how far they have come.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use domain::instrument::{Instrument, Venue};
-use eventlog::entry::{Entry, Offset};
+use eventlog::entry::{Entry, Hash, Offset};
 use eventlog::stream::Log;
 use tokio::sync::watch;
 
 use crate::books::Books;
 use crate::candles::Candles;
 use crate::prices::{Prices, Quote};
-use crate::view::View;
+use crate::view::{NotAPart, View};
+
+/// How far a log was folded: its last entry, by offset and hash. Both zero before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    pub offset: Offset,
+    pub hash: Hash,
+}
+
+/// A place in each log: all that a state was folded from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub ledger: Place,
+    pub market: Place,
+}
+
+/// What changed in one view since it was asked last, all of it at one cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub view: &'static str,
+    pub revision: u32,
+    pub cut: Cut,
+    /// Each part as it is at the cut; `None` for one that has gone.
+    pub parts: BTreeMap<String, Option<Vec<u8>>>,
+}
 
 /// The views of one node. They are written by the projectors alone.
 pub struct Views {
@@ -20,6 +45,8 @@ pub struct Views {
     books: RwLock<Books>,
     /// Held for writing while entries are folded, before any view's own lock.
     folding: RwLock<()>,
+    /// How far each view has come, by its name: one whose revision rose comes from further back.
+    cuts: Mutex<BTreeMap<&'static str, Cut>>,
     ledger: watch::Sender<Offset>,
     market: watch::Sender<Offset>,
     /// Where an instrument's price is taken from, most trusted first.
@@ -35,6 +62,7 @@ impl Views {
             candles: RwLock::default(),
             books: RwLock::default(),
             folding: RwLock::default(),
+            cuts: Mutex::default(),
             ledger: watch::Sender::new(Offset(0)),
             market: watch::Sender::new(Offset(0)),
             venues,
@@ -96,14 +124,135 @@ impl Views {
         matches!(tokio::time::timeout(patience, shown).await, Ok(Ok(_)))
     }
 
-    /// Folds entries of one log, in offset order: each view is locked once for all of them.
+    /// Folds entries of one log, in offset order: each view is locked once for all of them, and
+    /// passes over what it holds already.
     pub fn fold(&self, log: Log, entries: &[Entry]) {
         let Some(last) = entries.last() else { return };
         let _folding = self.folding.write().unwrap_or_else(PoisonError::into_inner);
-        fold_into(&self.prices, entries);
-        fold_into(&self.candles, entries);
-        fold_into(&self.books, entries);
-        self.offset(log).send_replace(last.offset);
+        let to = Place { offset: last.offset, hash: last.hash };
+        self.fold_into(&self.prices, log, entries, to);
+        self.fold_into(&self.candles, log, entries, to);
+        self.fold_into(&self.books, log, entries, to);
+        self.show();
+    }
+
+    /// Returns what has changed in each view since this was asked last. Projectors wait meanwhile.
+    pub fn take_changed(&self) -> Vec<Changed> {
+        // For writing, although little is written: the parts of all views belong to one cut.
+        let _folding = self.folding.write().unwrap_or_else(PoisonError::into_inner);
+        vec![
+            self.changed_in(&self.prices, |_| BTreeSet::new()),
+            self.changed_in(&self.candles, |_| BTreeSet::new()),
+            self.changed_in(&self.books, |_| BTreeSet::new()),
+        ]
+    }
+
+    /// Returns every part of each view, changed or not, and what has gone since this was asked last.
+    pub fn take_all(&self) -> Vec<Changed> {
+        let _folding = self.folding.write().unwrap_or_else(PoisonError::into_inner);
+        vec![
+            self.changed_in(&self.prices, View::parts),
+            self.changed_in(&self.candles, View::parts),
+            self.changed_in(&self.books, View::parts),
+        ]
+    }
+
+    /// Takes back the state of the view of this name, whole, as it was at a cut. After an error the
+    /// view is as it was.
+    pub fn restore(
+        &self,
+        view: &str,
+        cut: Cut,
+        parts: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), NotAPart> {
+        let _folding = self.folding.write().unwrap_or_else(PoisonError::into_inner);
+        match view {
+            Prices::NAME => self.restore_into(&self.prices, cut, parts),
+            Candles::NAME => self.restore_into(&self.candles, cut, parts),
+            Books::NAME => self.restore_into(&self.books, cut, parts),
+            _ => Ok(()),
+        }?;
+        self.show();
+        Ok(())
+    }
+
+    /// Returns the name and the revision of each view.
+    pub fn revisions() -> [(&'static str, u32); 3] {
+        [
+            (Prices::NAME, Prices::REVISION),
+            (Candles::NAME, Candles::REVISION),
+            (Books::NAME, Books::REVISION),
+        ]
+    }
+
+    /// Returns the state hash of each view, by its name.
+    pub fn state_hashes(&self) -> BTreeMap<&'static str, Hash> {
+        BTreeMap::from([
+            (Prices::NAME, self.prices().state_hash()),
+            (Candles::NAME, self.candles().state_hash()),
+            (Books::NAME, self.books().state_hash()),
+        ])
+    }
+
+    fn fold_into<V: View>(&self, view: &RwLock<V>, log: Log, entries: &[Entry], to: Place) {
+        let mut cuts = self.cuts();
+        let place = cuts.entry(V::NAME).or_default().at_mut(log);
+        let mut view = locked(view);
+        for entry in entries.iter().filter(|entry| entry.offset > place.offset) {
+            view.fold(entry);
+        }
+        if to.offset > place.offset {
+            *place = to;
+        }
+    }
+
+    /// Returns the parts of a view that have changed, and those that `more` names.
+    fn changed_in<V: View>(
+        &self,
+        view: &RwLock<V>,
+        more: impl FnOnce(&V) -> BTreeSet<String>,
+    ) -> Changed {
+        let cut = self.cuts().get(V::NAME).copied().unwrap_or_default();
+        let mut view = locked(view);
+        let mut names = view.take_changed();
+        names.extend(more(&view));
+        let parts = names.into_iter().map(|name| {
+            let state = view.part(&name);
+            (name, state)
+        });
+        Changed { view: V::NAME, revision: V::REVISION, cut, parts: parts.collect() }
+    }
+
+    fn restore_into<V: View>(
+        &self,
+        view: &RwLock<V>,
+        cut: Cut,
+        parts: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), NotAPart> {
+        let mut restored = V::default();
+        for (name, state) in parts {
+            restored.restore(name, state)?;
+        }
+        restored.take_changed();
+        *locked(view) = restored;
+        self.cuts().insert(V::NAME, cut);
+        Ok(())
+    }
+
+    /// Shows how far all views have come.
+    fn show(&self) {
+        let cuts = self.cuts();
+        let oldest = |log| {
+            let place = |(name, _)| cuts.get(name).copied().unwrap_or_default().at(log).offset;
+            Self::revisions().into_iter().map(place).min().unwrap_or_default()
+        };
+        for log in [Log::Ledger, Log::Market] {
+            self.offset(log).send_replace(oldest(log));
+        }
+    }
+
+    fn cuts(&self) -> MutexGuard<'_, BTreeMap<&'static str, Cut>> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn offset(&self, log: Log) -> &watch::Sender<Offset> {
@@ -114,11 +263,24 @@ impl Views {
     }
 }
 
-fn fold_into<V: View>(view: &RwLock<V>, entries: &[Entry]) {
-    let mut view: RwLockWriteGuard<'_, V> = view.write().unwrap_or_else(PoisonError::into_inner);
-    for entry in entries {
-        view.fold(entry);
+impl Cut {
+    pub const fn at(&self, log: Log) -> Place {
+        match log {
+            Log::Ledger => self.ledger,
+            Log::Market => self.market,
+        }
     }
+
+    const fn at_mut(&mut self, log: Log) -> &mut Place {
+        match log {
+            Log::Ledger => &mut self.ledger,
+            Log::Market => &mut self.market,
+        }
+    }
+}
+
+fn locked<V: View>(view: &RwLock<V>) -> RwLockWriteGuard<'_, V> {
+    view.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use eventlog::stream::Log;
 use poem::{Endpoint, Request, Response};
 
 use crate::door::Door;
+use crate::opening::Opening;
 use crate::settings::Settings;
+use crate::tests::client::Client;
 use crate::tests::house::{House, NOON, TestClock, append, tick};
 
 #[tokio::test]
@@ -100,7 +102,9 @@ async fn what_does_not_exist_has_no_parameters_either() {
 fn door<E: Endpoint>(routes: E) -> Door<E> {
     let clock = Arc::new(TestClock::at(NOON));
     let answer_patience = Duration::from_millis(20);
-    Door { routes, operations: Arc::default(), clock, answer_patience }
+    let opening = Opening::shut();
+    opening.open();
+    Door { routes, operations: Arc::default(), opening, clock, answer_patience }
 }
 
 #[tokio::test]
@@ -149,22 +153,74 @@ async fn every_answer_tells_a_browser_to_be_careful() {
     }
 }
 
-#[tokio::test]
-async fn a_node_is_ready_once_its_views_show_what_was_there_at_its_start() {
+/// A log that holds one trade, in a house that has not folded it yet.
+async fn behind() -> House {
     let market = Arc::new(Memory::new(Log::Market));
     let ticks = vec![tick(1, "2024-03-21T09:30:00Z", "65432.10", "1.23")];
     append(&market, "market-binance.BTC-USDT", ticks).await;
-    let house = House::around(market, Settings::default()).await;
+    House::shut(market, Settings::default()).await
+}
+
+#[tokio::test]
+async fn a_node_that_catches_up_answers_only_about_itself() {
+    let house = behind().await;
 
     assert_eq!(house.get("/livez").await.status, 200);
+    assert_eq!(house.get("/health").await.json()["market"]["head"], 1);
     let behind = house.get("/readyz").await;
     assert_eq!((behind.status, &behind.json()["status"]), (503, &"catching_up".into()));
-    assert_eq!(behind.json()["views"]["market"]["lag"], 1);
+    let progress = serde_json::json!({"applied": 0, "head": 1, "lag": 1});
+    assert_eq!(behind.json()["views"]["market"], progress);
 
+    for path in ["/v1/market/price/BTC-USDT", "/openapi.json", "/docs", "/nowhere", "/ws/market"] {
+        let answer = house.get(path).await;
+
+        assert_eq!((answer.status, &answer.json()["code"]), (503, &"SYS_001".into()), "{path}");
+        assert_eq!(answer.header("Retry-After"), Some("5"), "{path}");
+        assert!(answer.json()["detail"].to_string().contains("catching up"), "{path}");
+    }
+    assert_eq!(Client::connect(&house, "/ws/market", &[]).await.err(), Some(503));
+}
+
+#[tokio::test]
+async fn a_node_is_open_once_its_house_says_so() {
+    let house = behind().await;
     house.fold().await;
+    assert_eq!(house.get("/v1/market/price/BTC-USDT").await.status, 503);
+
+    house.opening.open();
+    assert_eq!(house.get("/v1/market/price/BTC-USDT").await.status, 200);
     let ready = house.get("/readyz").await;
     assert_eq!((ready.status, &ready.json()["status"]), (200, &"ready".into()));
     assert_eq!(ready.json()["feeds"][0]["state"], "running");
+}
+
+#[tokio::test]
+async fn a_listener_is_told_what_comes_after_the_opening_and_not_the_past() {
+    let market = Arc::new(Memory::new(Log::Market));
+    for id in 1..=200 {
+        let ticks = vec![tick(id, "2024-03-21T09:30:00Z", &format!("{}.00", 60_000 + id), "1")];
+        append(&market, "market-binance.BTC-USDT", ticks).await;
+    }
+    let house = House::shut(market, Settings::default()).await;
+    house.fold().await;
+    house.opening.open();
+
+    let mut client = Client::open(&house).await;
+    client.send(r#"{"action":"subscribe","channel":"market","symbols":["BTC-USDT"]}"#).await;
+    assert!(client.next().await.contains(r#""price":"60200.00""#));
+    let news = vec![tick(201, "2024-03-21T09:30:01Z", "60201.00", "1")];
+    house.record("market-binance.BTC-USDT", news).await;
+    assert!(client.next().await.contains(r#""price":"60201.00""#));
+}
+
+#[tokio::test]
+async fn a_house_that_stops_before_it_was_open_ends() {
+    let house = behind().await;
+    assert_eq!(house.get("/livez").await.status, 200);
+
+    house.stop.cancel();
+    house.serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]

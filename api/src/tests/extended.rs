@@ -142,11 +142,11 @@ async fn a_client_may_return_to_another_node_of_the_same_log() {
     for id in 1..=9 {
         append(&market, BTC, vec![trade(id)]).await;
     }
-    let house = House::around_after(Arc::clone(&market), Settings::default(), 9).await;
+    let house = House::around(Arc::clone(&market), Settings::default(), 9).await;
     let mut client = Client::extended(&house).await;
     let epoch = subscribed(&mut client).await;
 
-    let other = House::around_after(market, Settings::default(), 9).await;
+    let other = House::around(market, Settings::default(), 9).await;
     let mut client = Client::extended(&other).await;
     assert_eq!(client.ask(&resume(5 * 256, &epoch)).await["resumed"], true);
     let missed = take(&mut client, 4).await;
@@ -162,7 +162,7 @@ async fn one_who_was_away_for_too_long_is_told_of_the_gap() {
         append(&market, ETH, other.clone()).await;
     }
     append(&market, BTC, vec![trade(2)]).await;
-    let house = House::around_after(market, Settings::default(), 20_002).await;
+    let house = House::around(market, Settings::default(), 20_002).await;
     let mut client = Client::extended(&house).await;
     let epoch = subscribed(&mut client).await;
     assert_eq!(client.ask(&resume(256, &epoch)).await["seq"], 20_002 * 256);

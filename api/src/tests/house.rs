@@ -17,6 +17,7 @@ use eventlog::entry::{Actor, Draft, Offset};
 use eventlog::log::{EventLog, Expected, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::{Log, Stream};
+use projections::store::Store;
 use projections::views::Views;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::opening::Opening;
 use crate::routes;
 use crate::settings::Settings;
 
@@ -60,6 +62,8 @@ pub(crate) struct House {
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
     pub(crate) views: Arc<Views>,
     pub(crate) market: Arc<Memory>,
+    pub(crate) opening: Opening,
+    pub(crate) ledger: Arc<Memory>,
 }
 
 /// What came back, as it came.
@@ -141,39 +145,53 @@ impl House {
 
     /// A house whose one feed brings BTC-USDT and ETH-USDT from binance.
     pub(crate) async fn with(settings: Settings) -> Self {
-        Self::around(Arc::new(Memory::new(Log::Market)), settings).await
+        Self::around(Arc::new(Memory::new(Log::Market)), settings, 0).await
+    }
+
+    /// A house that has caught up with a log of at most so many entries.
+    pub(crate) async fn around(market: Arc<Memory>, settings: Settings, entries: usize) -> Self {
+        let house = Self::shut(market, settings).await;
+        let entries = house.market.read(Offset(0), entries).await.unwrap();
+        house.views.fold(Log::Market, &entries);
+        house.opening.open();
+        house
     }
 
     /// A house around a log that its views do not show yet.
-    pub(crate) async fn around(market: Arc<Memory>, settings: Settings) -> Self {
-        Self::around_after(market, settings, 0).await
+    pub(crate) async fn shut(market: Arc<Memory>, settings: Settings) -> Self {
+        Self::build(market, settings, None).await
     }
 
-    /// A house around a log of which its views show this many entries when it starts.
-    pub(crate) async fn around_after(
-        market: Arc<Memory>,
-        settings: Settings,
-        entries: usize,
-    ) -> Self {
+    /// An open house with a read store.
+    pub(crate) async fn with_store(store: Store) -> Self {
+        let market = Arc::new(Memory::new(Log::Market));
+        let house = Self::build(market, Settings::default(), Some(store)).await;
+        house.opening.open();
+        house
+    }
+
+    async fn build(market: Arc<Memory>, settings: Settings, store: Option<Store>) -> Self {
         let clock = Arc::new(TestClock::at(NOON));
         let venue: Venue = "binance".parse().unwrap();
         let instruments = vec!["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()];
         let feed = Arc::new(FeedStatus::new(venue.clone(), instruments, Pace::Live));
         let views = Arc::new(Views::new(vec![venue]));
-        views.fold(Log::Market, &market.read(Offset(0), entries).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
+        let ledger = Arc::new(Memory::new(Log::Ledger));
+        let (stop, opening) = (CancellationToken::new(), Opening::shut());
         let app = App {
             views: Arc::clone(&views),
             feeds: Arc::new(FeedBoard::new([Arc::clone(&feed)])),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ledger: Arc::new(Memory::new(Log::Ledger)),
+            ledger: Arc::clone(&ledger) as Arc<dyn ReadLog>,
             market: Arc::clone(&market) as Arc<dyn ReadLog>,
+            store,
+            opening: opening.clone(),
             settings,
         };
         let serving = tokio::spawn(routes::serve(listener, app, stop.clone()));
-        Self { address, clock, feed, stop, serving, views, market }
+        Self { address, clock, feed, stop, serving, views, market, opening, ledger }
     }
 
     /// Puts events into the log and shows them to the views.
@@ -188,6 +206,13 @@ impl House {
     pub(crate) async fn fold(&self) {
         let entries = self.market.read(self.views.applied(Log::Market), 1_000).await.unwrap();
         self.views.fold(Log::Market, &entries);
+    }
+
+    /// Puts events into the ledger and shows them to the views. An archive does not see them yet.
+    pub(crate) async fn tell_ledger(&self, stream: &str, events: Vec<Event>) {
+        append(&self.ledger, stream, events).await;
+        let entries = self.ledger.read(self.views.applied(Log::Ledger), 1_000).await.unwrap();
+        self.views.fold(Log::Ledger, &entries);
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -89,7 +89,7 @@ async fn a_late_trade_is_history_and_not_a_price() {
 async fn a_late_trade_is_history_also_right_after_a_start() {
     let market = Arc::new(Memory::new(Log::Market));
     append(&market, BTC, vec![tick(9, "2024-03-21T09:30:00Z", "65432.10", "1.23")]).await;
-    let house = House::around_after(market, Settings::default(), 1).await;
+    let house = House::around(market, Settings::default(), 1).await;
     let mut client = Client::open(&house).await;
     client.send(SUBSCRIBE).await;
     assert!(client.next().await.contains("65432.10"));

@@ -63,9 +63,13 @@ impl LiveBook {
         };
         if let Some((levels, told_at, version, place)) = held {
             let stream = Stream::Market { venue: venue.clone(), instrument: instrument.clone() };
-            let entry = app.entry(&stream, version).await?;
-            live.seq = sequence::seq(entry.offset, place);
-            (live.levels, live.told_at) = (levels, told_at);
+            let (offset, entry) = app.entry(&stream, version).await?;
+            // A book whose last entry has gone is days old: it begins again with the next whole one.
+            live.seq = match entry {
+                Some(_) => sequence::seq(offset, place),
+                None => sequence::end(offset),
+            };
+            (live.levels, live.told_at) = (levels.filter(|_| entry.is_some()), told_at);
         }
         Ok(live)
     }

@@ -27,8 +27,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often topics are looked for that nobody listens to any more, and books that grew too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Reads the market log from `after` on, for ever, and tells the topics of the hub.
-pub async fn run(app: Arc<App>, hub: Arc<Hub>, mut after: Offset) {
+/// Waits until the house is open; then reads the market log, for ever, and tells the topics of the
+/// hub.
+pub async fn run(app: Arc<App>, hub: Arc<Hub>) {
+    app.opening.opened().await;
+    // What the views show by now is the past: a topic begins with it, and is told what comes after.
+    let mut after = app.views.applied(Log::Market);
     let mut desk = Desk::default();
     loop {
         desk.adopt(&app, &hub, after).await;

@@ -28,6 +28,7 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(1);
 struct Now {
     epoch: String,
     head: Offset,
+    floor: Offset,
     begin_by: Instant,
 }
 
@@ -62,6 +63,7 @@ impl Session {
         let now = Now {
             epoch: self.hub.epoch(self.app.market.as_ref()).await?,
             head: self.app.market.head().await?,
+            floor: self.app.market.floor().await?,
             begin_by: Instant::now() + BEGIN_PATIENCE,
         };
         if let Some(from) = &mut subscribe.from
@@ -213,7 +215,10 @@ async fn start(topic: &Topic, from: &From, now: &Now) -> (Stage, u64) {
         return (Stage::Following, seq);
     }
     let (offset, _) = sequence::place(seq);
-    if topic.key.subject == Subject::Trades && now.head.0 - offset.0 <= RESUME_ENTRIES_MAX {
+    // The way through the log begins with the entry itself: it must not have been dropped.
+    let is_held = offset > now.floor || now.floor == Offset(0);
+    let is_near = now.head.0 - offset.0 <= RESUME_ENTRIES_MAX;
+    if topic.key.subject == Subject::Trades && is_held && is_near {
         return (Stage::Returning(FromLog::new(seq)), seq);
     }
     (Stage::Joining(Some((seq, GapReason::Expired))), 0)

@@ -49,6 +49,12 @@ impl FromLog {
         // Nothing past it: the ring has that, and perhaps the views do not show it yet.
         let until = topic.read(Ring::covers_after);
         let entries = app.market.read(self.at, STEP_ENTRIES).await?;
+        // Asked after the reading, which goes on behind what was dropped.
+        let floor = app.market.floor().await?;
+        if floor > self.at {
+            let gone = format!("entries up to {floor} have been dropped");
+            return Err(LogError::Unavailable(gone));
+        }
         for entry in entries.iter().filter(|entry| entry.stream == ours) {
             for frame in trades::frames(entry, &mut self.newest, scales) {
                 if (self.from_seq + 1..=until).contains(&frame.seq)

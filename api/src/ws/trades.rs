@@ -10,6 +10,7 @@ use domain::tick::Tick;
 use eventlog::entry::{Entry, Offset};
 use eventlog::log::LogError;
 use eventlog::stream::Stream;
+use projections::prices::Quote;
 
 use crate::app::App;
 use crate::ws::frames::{Content, Frame, Scales};
@@ -52,6 +53,24 @@ pub fn frames(entry: &Entry, newest: &mut Newest, scales: Scales) -> Vec<Frame> 
     frames
 }
 
+/// Returns the last trade as a frame, and its sequence. A trade whose entry has gone is days old and
+/// no price any more: it is not shown, and nothing that is still held comes before it.
+async fn last(app: &App, quote: &Quote) -> Result<(u64, Option<Frame>), LogError> {
+    let (venue, instrument) = (quote.venue.clone(), quote.instrument.clone());
+    let stream = Stream::Market { venue, instrument };
+    let (offset, entry) = app.entry(&stream, quote.version).await?;
+    let Some(entry) = entry else { return Ok((sequence::end(offset), None)) };
+    let is_last = |event: &Event| {
+        matches!(event, Event::Market(MarketEvent::TickObserved(tick))
+            if tick.trade_id == quote.tick.trade_id)
+    };
+    let place = entry.events.iter().position(is_last).unwrap_or_default();
+    let seq = sequence::seq(offset, place);
+    let scales = (quote.price_scale, quote.quantity_scale);
+    let content = Content::Trade { tick: quote.tick, scales };
+    Ok((seq, Some(Frame::new(seq, content))))
+}
+
 /// The one topic of an instrument's trades.
 #[derive(Debug)]
 pub struct Trades {
@@ -67,23 +86,11 @@ impl Trades {
         let instrument = &topic.key.instrument;
         let (from, quote) = app.views.at_rest(|at| (at, app.views.prices().get(venue, instrument)));
         let newest = quote.as_ref().map(|quote| Newest::of(&quote.tick)).unwrap_or_default();
-        let whole = match quote {
-            None => None,
-            Some(quote) => {
-                let stream =
-                    Stream::Market { venue: venue.clone(), instrument: instrument.clone() };
-                let is_last = |event: &Event| {
-                    matches!(event, Event::Market(MarketEvent::TickObserved(tick))
-                        if tick.trade_id == quote.tick.trade_id)
-                };
-                let entry = app.entry(&stream, quote.version).await?;
-                let place = entry.events.iter().position(is_last).unwrap_or_default();
-                let scales = (quote.price_scale, quote.quantity_scale);
-                let content = Content::Trade { tick: quote.tick, scales };
-                Some(Frame::new(sequence::seq(entry.offset, place), content))
-            }
+        let (seq, whole) = match quote {
+            None => (0, None),
+            Some(quote) => last(app, &quote).await?,
         };
-        topic.begin(whole.as_ref().map_or(0, |whole| whole.seq), whole);
+        topic.begin(seq, whole);
         Ok(Self { topic, newest, from })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use api::app::App;
+use api::opening::Opening;
 use api::routes;
 use api::settings::{Settings, WsSettings};
 use commands::clock::Clock;
@@ -45,12 +46,16 @@ pub async fn serve(mut orders: Orders, send_bytes: Option<u32>) -> Result<()> {
     let venue: Venue = message::VENUE.parse()?;
     let views = Arc::new(Views::new(vec![venue.clone()]));
     let feed = FeedStatus::new(venue, vec![message::SYMBOL.parse()?], Pace::Live);
+    let opening = Opening::shut();
+    opening.open();
     let app = App {
         views: Arc::clone(&views),
         feeds: Arc::new(FeedBoard::new([Arc::new(feed)])),
         clock: Arc::new(Still),
         ledger: Arc::new(Memory::new(Log::Ledger)),
         market: Arc::clone(&market) as _,
+        store: None,
+        opening,
         settings: settings(),
     };
     let socket = TcpSocket::new_v4()?;

@@ -1,6 +1,7 @@
 //! The entries of one market: decided by its rule, and written where no other writer was first.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use domain::decider::Decider;
 use domain::event::Event;
@@ -9,11 +10,13 @@ use domain::market::event::MarketEvent;
 use domain::market::{Market, MarketCommand};
 use domain::tick::Tick;
 use domain::time::Timestamp;
-use eventlog::entry::{ENTRY_EVENTS_MAX, Version};
+use eventlog::entry::{ENTRY_EVENTS_MAX, Entry, Version};
+use eventlog::keep::Keep;
 use eventlog::log::{Expected, LogError};
 use eventlog::stream::Stream;
 
 use crate::intake::Options;
+use crate::intake::kept;
 use crate::intake::own_book::{Chunk, OwnBook};
 use crate::pen::{Pen, name};
 
@@ -23,22 +26,34 @@ const CONFLICTS_MAX: u32 = 16;
 /// Records what is heard of one market, and remembers what the rule needs.
 pub(super) struct Recorder {
     stream: Stream,
+    keep: Arc<dyn Keep>,
     market: Market,
     own_book: OwnBook,
+    /// The market is as it was left by this entry, which is durable.
     version: Version,
     /// Whether the market's past was read.
     started: bool,
 }
 
 impl Recorder {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, keep: Arc<dyn Keep>) -> Self {
         Self {
             stream,
+            keep,
             market: Market::default(),
             own_book: OwnBook::default(),
             version: Version(0),
             started: false,
         }
+    }
+
+    pub(super) const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Returns the market and the version of its stream that left it so.
+    pub(super) const fn standing(&self) -> (&Market, Version) {
+        (&self.market, self.version)
     }
 
     /// Records those of the ticks that are news; returns how many this intake put in.
@@ -182,6 +197,11 @@ impl Recorder {
 
     async fn start(&mut self, pen: &Pen<'_>) -> Result<(), LogError> {
         if !self.started {
+            if let Some((market, version)) =
+                kept::load(self.keep.as_ref(), pen, &self.stream).await?
+            {
+                (self.market, self.version) = (market, version);
+            }
             self.catch_up(pen).await?;
             self.started = true;
         }
@@ -190,19 +210,40 @@ impl Recorder {
 
     /// Takes in what stands in the stream after the version that is known.
     async fn catch_up(&mut self, pen: &Pen<'_>) -> Result<(), LogError> {
+        // Asked first: what is not to be read up to here has been dropped.
+        let tip = pen.tip(&self.stream).await?.map_or(Version(0), |tip| tip.version);
         loop {
             let entries = pen.read_on(&self.stream, self.version).await?;
             if entries.is_empty() {
-                return Ok(());
+                break;
             }
             for entry in &entries {
-                for event in &entry.events {
-                    let Event::Market(event) = event else { continue };
-                    self.market.evolve(event);
-                }
-                self.version = entry.version;
+                self.take(entry);
             }
         }
+        if tip > self.version {
+            self.pass_over(tip);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        if entry.version > self.version.next() {
+            self.pass_over(Version(entry.version.0 - 1));
+        }
+        for event in &entry.events {
+            let Event::Market(event) = event else { continue };
+            self.market.evolve(event);
+        }
+        self.version = entry.version;
+    }
+
+    /// Takes in that entries were dropped before they were read.
+    fn pass_over(&mut self, until: Version) {
+        let (stream, after) = (&self.stream, self.version);
+        tracing::warn!(%stream, %after, %until, "dropped entries count as seen, unread");
+        self.market.pass_over();
+        self.version = until;
     }
 }
 

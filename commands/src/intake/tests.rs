@@ -10,7 +10,7 @@ use domain::market::event::GapReason;
 use domain::observation::{Link, Listing, Pace};
 use domain::tick::{Side, Tick};
 use eventlog::entry::{Draft, Entry, Offset, Version};
-use eventlog::log::{Appended, Durability, ReadLog};
+use eventlog::log::{Appended, Durability, ReadLog, Tip};
 use eventlog::memory::Memory;
 use eventlog::stream::Log;
 use proptest::prelude::*;
@@ -19,7 +19,13 @@ use super::*;
 
 mod books;
 
+mod keeping;
+
 mod native;
+
+mod shelf;
+
+use shelf::Shelf;
 
 struct Noon;
 
@@ -88,7 +94,8 @@ fn intake(
 ) -> Intake {
     let ledger = Arc::new(Memory::new(Log::Ledger));
     let options = Options { session: Session(session), books };
-    Intake::new(log, ledger, Arc::new(Noon), status.clone(), options)
+    let keep = Arc::new(Shelf::default());
+    Intake::new(log, ledger, keep, Arc::new(Noon), status.clone(), options)
 }
 
 fn live() -> Arc<FeedStatus> {
@@ -105,8 +112,12 @@ async fn entries(log: &Memory) -> Vec<Entry> {
 
 /// The recorded trade ids and the other events, in order.
 async fn recorded(log: &Memory) -> (Vec<u64>, Vec<MarketEvent>) {
+    told(entries(log).await)
+}
+
+fn told(entries: impl IntoIterator<Item = Entry>) -> (Vec<u64>, Vec<MarketEvent>) {
     let (mut ids, mut others) = (Vec::new(), Vec::new());
-    for entry in entries(log).await {
+    for entry in entries {
         for event in entry.events {
             match event {
                 Event::Candle(_) => panic!("no candle stands in a market stream"),
@@ -353,6 +364,14 @@ impl ReadLog for Shaky {
 
     async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError> {
         self.log.last(stream).await
+    }
+
+    async fn tip(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
+        self.log.tip(stream).await
+    }
+
+    async fn floor(&self) -> Result<Offset, LogError> {
+        self.log.floor().await
     }
 
     async fn head(&self) -> Result<Offset, LogError> {

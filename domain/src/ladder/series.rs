@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::candle::Candle;
 use crate::time::Timestamp;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Series(VecDeque<Held>);
 
 /// The candle that stands in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) candle: Candle,
     pub(super) origin: Origin,
@@ -23,6 +23,8 @@ pub(super) struct Held {
 pub(super) enum Origin {
     /// From trades, or rolled up from finer candles. Its revision counts its corrections.
     Built,
+    /// From trades, and the ledger holds the very same.
+    Closed,
     /// From the ledger; nothing else is known of it.
     Recorded,
     /// The venue's own bar; nothing else is known of it.
@@ -32,10 +34,6 @@ pub(super) enum Origin {
 }
 
 impl Series {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn first(&self) -> Option<&Candle> {
         self.0.front().map(|held| &held.candle)
     }
@@ -70,11 +68,6 @@ impl Series {
         if let Ok(place) = self.place(opened_at) {
             self.0.remove(place);
         }
-    }
-
-    pub(super) fn drop_before(&mut self, instant: Timestamp) {
-        let (Ok(place) | Err(place)) = self.place(instant);
-        self.0.drain(..place);
     }
 
     pub(super) fn range(

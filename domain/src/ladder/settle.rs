@@ -3,27 +3,29 @@
 use crate::candle::{Candle, Interval};
 use crate::time::Timestamp;
 
+use super::days::Limits;
 use super::series::{Held, Origin};
 use super::sources::Base;
-use super::{Changed, Ladder};
+use super::{Began, Changed, Ladder};
 
 impl Ladder {
     /// Brings everything up to date with what was taken since the last time. Candles that trades
     /// changed after they had closed by `clock` are one revision further; no others are.
-    pub(super) fn settle(&mut self, clock: Timestamp, minutes_max: usize) -> Vec<Changed> {
+    pub(super) fn settle(&mut self, clock: Timestamp, limits: Limits) -> Vec<Changed> {
         let mut touched = std::mem::take(&mut self.touched);
         tidy(&mut touched);
+        self.hear_market(&touched);
+        self.count(&touched, clock);
+        touched.retain(|bucket| !self.passes_over(*bucket));
         for bucket in &touched {
-            self.correct(Interval::Minute, *bucket, clock);
+            self.correct(*bucket, clock);
             self.stand(*bucket);
+            self.look_touched(Interval::Hour.bucket(*bucket));
         }
         let mut carried = self.settle_stirred();
-        if self.forget(minutes_max) {
-            touched.retain(|bucket| !self.is_forgotten(*bucket));
-            carried.retain(|bucket| !self.is_forgotten(*bucket));
-        }
-        for bucket in &touched {
-            self.look_touched(Interval::Hour.bucket(*bucket));
+        if self.forget(limits) {
+            touched.retain(|bucket| !self.is_gone(*bucket));
+            carried.retain(|bucket| !self.is_gone(*bucket));
         }
 
         let mut changed = Vec::with_capacity(touched.len() * Interval::ALL.len() + carried.len());
@@ -32,7 +34,6 @@ impl Ladder {
             lift(&mut touched, interval);
             for bucket in &touched {
                 self.derive(interval, *bucket);
-                self.correct(interval, *bucket, clock);
             }
             lift(&mut carried, interval);
             carried.append(self.stirred_of(interval));
@@ -45,73 +46,108 @@ impl Ladder {
         changed
     }
 
+    /// Notes which minutes trades told of, whether or not they make a candle.
+    fn hear_market(&mut self, touched: &[Timestamp]) {
+        let Some(first) = touched.first() else { return };
+        self.begin(Began { built: Some(*first), recorded: None });
+        for bucket in touched {
+            self.marks.day(*bucket);
+            if self.days.hear_market(*bucket) {
+                self.marks.head();
+            }
+        }
+    }
+
+    /// Counts a correction of each coarser candle that had closed, whether or not its minutes are
+    /// still held.
+    fn count(&mut self, touched: &[Timestamp], clock: Timestamp) {
+        let mut buckets = Vec::new();
+        for interval in Interval::ALL.into_iter().skip(1) {
+            let closed = touched.iter().map(|minute| interval.bucket(*minute));
+            buckets.extend(closed.filter(|bucket| interval.is_closed(*bucket, clock)));
+            buckets.dedup();
+            for bucket in buckets.drain(..) {
+                self.stir(interval, bucket);
+                if let Some(oldest) = self.revisions.count(interval, bucket) {
+                    self.marks.day(oldest);
+                    self.stir(interval, oldest);
+                }
+            }
+        }
+    }
+
     /// Settles the minutes of which something else than trades has changed; returns those in which
     /// another candle stands now.
     fn settle_stirred(&mut self) -> Vec<Timestamp> {
         let mut stirred = std::mem::take(self.stirred_of(Interval::Minute));
         tidy(&mut stirred);
         let mut hours = stirred.clone();
-        hours.extend_from_slice(self.stirred_of(Interval::Hour));
         lift(&mut hours, Interval::Hour);
         stirred.retain(|bucket| self.stand(*bucket));
         for hour in hours {
+            self.marks.day(hour);
             self.look(hour);
         }
         stirred
     }
 
     /// Puts up the candle that stands in a minute now; returns whether it is another.
-    fn stand(&mut self, bucket: Timestamp) -> bool {
-        let Some(sources) = self.mixed.get_mut(&bucket) else { return false };
-        sources.tidy();
+    pub(super) fn stand(&mut self, bucket: Timestamp) -> bool {
+        let Some(sources) = self.mixed.get(&bucket) else { return false };
         let partial =
-            sources.has_native() && (self.began == Some(bucket) || self.gaps.touch(bucket));
-        let Some(held) = sources.standing(partial) else { return false };
-        if held.origin != Origin::Mixed {
+            sources.has_native() && (self.began() == Some(bucket) || self.gaps.touch(bucket));
+        let held = sources.standing(partial);
+        if held.as_ref().is_none_or(|held| held.origin != Origin::Mixed) {
             self.mixed.remove(&bucket);
         }
         let [minutes, ..] = &mut self.series;
+        let Some(held) = held else {
+            minutes.remove(bucket);
+            return true;
+        };
         let is_other = minutes.get(bucket).is_none_or(|before| before.candle != held.candle);
         minutes.put(held);
         is_other
     }
 
-    /// Counts a correction of a candle that had closed.
-    fn correct(&mut self, interval: Interval, bucket: Timestamp, clock: Timestamp) {
-        if !interval.is_closed(bucket, clock) {
+    /// Counts a correction of a minute that had closed.
+    fn correct(&mut self, bucket: Timestamp, clock: Timestamp) {
+        if !Interval::Minute.is_closed(bucket, clock) {
             return;
         }
-        let Some(series) = self.series.get_mut(interval.level()) else { return };
-        match series.find_mut(bucket) {
+        let [minutes, ..] = &mut self.series;
+        match minutes.find_mut(bucket) {
             Ok(Held { candle, origin: Origin::Built }) => {
                 candle.revision = candle.revision.saturating_add(1);
             }
-            Ok(Held { origin: Origin::Mixed, .. }) => {
+            Ok(_) | Err(_) => {
                 if let Some(sources) = self.mixed.get_mut(&bucket) {
                     sources.count();
                 }
             }
-            // What the ledger told is not corrected by trades, but built beside it.
-            Ok(_) | Err(_) => {}
         }
     }
 
-    /// Rolls a coarser candle up; where nothing finer is, what the ledger knows of it stands.
-    fn derive(&mut self, interval: Interval, bucket: Timestamp) {
-        let is_forgotten = self.is_forgotten(bucket);
-        let (finer, coarser) = self.series.split_at_mut(interval.level());
-        let (Some(finer), Some(series)) = (finer.last(), coarser.first_mut()) else { return };
-        let rolled = Candle::rollup(interval, finer.candles(bucket, interval.end(bucket)));
-        let Some(candle) = rolled else {
-            return self.put_whole(interval, bucket);
+    /// Rolls a coarser candle up; where nothing finer is, the venue's bar stands.
+    pub(super) fn derive(&mut self, interval: Interval, bucket: Timestamp) {
+        let revision = self.revisions.get(interval, bucket);
+        let rolled = if interval == Interval::Hour && self.is_forgotten(bucket) {
+            self.past_hour(bucket)
+        } else {
+            let finer = self.series.get(interval.level() - 1).into_iter();
+            let finer = finer.flat_map(|finer| finer.candles(bucket, interval.end(bucket)));
+            Candle::rollup(interval, finer)
         };
-        match series.find_mut(bucket) {
-            // The count of its corrections goes on.
-            Ok(Held { candle: before, origin: Origin::Built }) if !is_forgotten => {
-                *before = Candle { revision: before.revision, ..candle };
-            }
-            Ok(before) => *before = Held { candle, origin: Origin::Built },
-            Err(place) => series.insert(place, Held { candle, origin: Origin::Built }),
+        let built =
+            rolled.map(|it| Held { candle: Candle { revision, ..it }, origin: Origin::Built });
+        let held = built.or_else(|| {
+            let candle = self.bars.get(&interval)?.get(&bucket)?.clone();
+            Some(Held { candle, origin: Origin::Native })
+        });
+        let Some(series) = self.series.get_mut(interval.level()) else { return };
+        match held {
+            Some(held) => series.put(held),
+            None => series.remove(bucket),
         }
     }
 
@@ -120,46 +156,11 @@ impl Ladder {
         let held = |ladder: &Self| ladder.series(interval)?.get(bucket).cloned();
         let before = held(self);
         self.derive(interval, bucket);
-        before != held(self)
-    }
-
-    fn put_whole(&mut self, interval: Interval, bucket: Timestamp) {
-        let bar = self.bars.get(&interval).and_then(|bars| bars.get(&bucket));
-        let held = match self.hours.recorded(bucket) {
-            Some(hour) if interval == Interval::Hour => {
-                Some(Held { candle: hour.clone(), origin: Origin::Recorded })
-            }
-            _ => bar.map(|bar| Held { candle: bar.clone(), origin: Origin::Native }),
-        };
-        let Some(series) = self.series.get_mut(interval.level()) else { return };
-        match held {
-            Some(held) => series.put(held),
-            None => series.remove(bucket),
+        let is_other = before != held(self);
+        if is_other {
+            self.marks.day(bucket);
         }
-    }
-
-    /// Forgets the oldest days while there are too many minutes, and stirs what was rolled up from
-    /// them; returns whether it did. Whole days, so that no coarser candle loses a part of itself.
-    fn forget(&mut self, minutes_max: usize) -> bool {
-        let mut until = None;
-        loop {
-            let [minutes, coarser @ ..] = &mut self.series;
-            let Some(oldest) = minutes.first().filter(|_| minutes.len() > minutes_max) else {
-                break;
-            };
-            let day = Interval::Day.bucket(oldest.opened_at);
-            let end = Interval::Day.end(day);
-            minutes.drop_before(end);
-            for (series, stirred) in coarser.iter().zip(self.stirred.iter_mut().skip(1)) {
-                stirred.extend(series.candles(day, end).map(|candle| candle.opened_at));
-            }
-            until = Some(end);
-        }
-        let Some(until) = until else { return false };
-        self.mixed = self.mixed.split_off(&until);
-        self.hours.forget_before(until);
-        self.since = Some(until);
-        true
+        is_other
     }
 
     /// Notes that trades came into an hour.
@@ -174,12 +175,10 @@ impl Ladder {
         }
     }
 
-    fn look(&mut self, hour: Timestamp) {
-        if !self.is_forgotten(hour) {
-            let trades =
-                self.bases(hour).fold(0, |sum: u64, base| sum.saturating_add(base.trades()));
-            self.hours.look(hour, trades);
-        }
+    /// Looks whether an hour is due. One whose minutes are forgotten is when some still wait.
+    pub(super) fn look(&mut self, hour: Timestamp) {
+        let trades = self.bases(hour).fold(0, |sum: u64, base| sum.saturating_add(base.trades()));
+        self.hours.look(hour, trades);
     }
 
     /// Returns the built or recorded minutes of an hour.
@@ -192,7 +191,7 @@ impl Ladder {
     }
 }
 
-fn tidy(buckets: &mut Vec<Timestamp>) {
+pub(super) fn tidy(buckets: &mut Vec<Timestamp>) {
     buckets.sort_unstable();
     buckets.dedup();
 }

@@ -1,22 +1,18 @@
 //! What is known of one minute, and which candle of it stands.
 
-use serde::{Deserialize, Serialize};
-
 use crate::candle::{Candle, Interval};
 use crate::tick::Tick;
 
 use super::series::{Held, Origin};
 
 /// All that is known of a minute. What stands is a function of it, whatever came first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sources {
     /// From trades. Its revision counts the market's entries that changed it after it had closed.
-    built: Option<Candle>,
-    /// The recorded one with most trades, while it has more than the built one.
-    recorded: Option<Candle>,
-    native: Option<Candle>,
-    /// The highest revision that was recorded, while it is above the count.
-    revision_min: u32,
+    pub(super) built: Option<Candle>,
+    /// The recorded one with most trades. Its revision is the highest that was recorded.
+    pub(super) recorded: Option<Candle>,
+    pub(super) native: Option<Candle>,
 }
 
 /// The better of a built and a recorded candle, with its revision.
@@ -40,7 +36,7 @@ impl Held {
     /// Returns the base of a minute of which `sources` holds more, where there is more.
     pub(super) fn base<'a>(&'a self, sources: Option<&'a Sources>) -> Option<Base<'a>> {
         match self.origin {
-            Origin::Built | Origin::Recorded => {
+            Origin::Built | Origin::Closed | Origin::Recorded => {
                 Some(Base { candle: &self.candle, revision: self.candle.revision })
             }
             Origin::Native => None,
@@ -50,15 +46,14 @@ impl Held {
 }
 
 impl Sources {
-    /// Returns what is known of a minute of which one source tells.
+    /// Returns what is known of a minute of which the candle that stands tells all.
     pub(super) fn of(held: &Held) -> Self {
-        let candle = Some(held.candle.clone());
+        let candle = || Some(held.candle.clone());
         match held.origin {
-            Origin::Built => Self { built: candle, ..Self::default() },
-            Origin::Recorded => {
-                Self { recorded: candle, revision_min: held.candle.revision, ..Self::default() }
-            }
-            Origin::Native => Self { native: candle, ..Self::default() },
+            Origin::Built => Self { built: candle(), ..Self::default() },
+            Origin::Closed => Self { built: candle(), recorded: candle(), native: None },
+            Origin::Recorded => Self { recorded: candle(), ..Self::default() },
+            Origin::Native => Self { native: candle(), ..Self::default() },
             Origin::Mixed => Self::default(),
         }
     }
@@ -79,10 +74,13 @@ impl Sources {
 
     /// Takes a recorded candle: the one with most trades stays, of equals the later.
     pub(super) fn record(&mut self, candle: &Candle) {
-        self.revision_min = self.revision_min.max(candle.revision);
-        if self.recorded.as_ref().is_none_or(|recorded| candle.trades >= recorded.trades) {
-            self.recorded = Some(candle.clone());
-        }
+        let (most, revision) = match &self.recorded {
+            Some(before) if before.trades > candle.trades => (before, candle.revision),
+            Some(before) => (candle, before.revision),
+            None => (candle, 0),
+        };
+        let revision = most.revision.max(revision);
+        self.recorded = Some(Candle { revision, ..most.clone() });
     }
 
     /// Takes the venue's own bar; a later one replaces it.
@@ -92,21 +90,6 @@ impl Sources {
 
     pub(super) fn has_native(&self) -> bool {
         self.native.is_some()
-    }
-
-    /// Forgets what cannot matter any more: trades and revisions of a built candle only grow.
-    pub(super) fn tidy(&mut self) {
-        if let Some(recorded) = &mut self.recorded {
-            // Its own revision stands in `revision_min`.
-            recorded.revision = 0;
-        }
-        let Some(built) = &self.built else { return };
-        if self.recorded.as_ref().is_some_and(|recorded| recorded.trades <= built.trades) {
-            self.recorded = None;
-        }
-        if self.revision_min <= built.revision {
-            self.revision_min = 0;
-        }
     }
 
     /// Returns the candle that stands. The venue's own bar does where there is no other, or where
@@ -122,23 +105,29 @@ impl Sources {
         Some(Held { candle, origin: self.origin() })
     }
 
+    /// Returns what the ledger told, alone.
+    pub(super) fn of_ledger(&self) -> Self {
+        Self { built: None, ..self.clone() }
+    }
+
     fn origin(&self) -> Origin {
         match (&self.built, &self.recorded, &self.native) {
-            (Some(_), None, None) if self.revision_min == 0 => Origin::Built,
+            (Some(_), None, None) => Origin::Built,
+            (Some(built), Some(recorded), None) if built == recorded => Origin::Closed,
             (None, Some(_), None) => Origin::Recorded,
             (None, None, Some(_)) => Origin::Native,
             _ => Origin::Mixed,
         }
     }
 
-    /// Returns the candle with more trades, the built one of equals.
+    /// Returns the candle with more trades, the built one of equals, at the higher revision.
     fn base(&self) -> Option<Base<'_>> {
-        let counted = self.built.as_ref().map_or(0, |built| built.revision);
         let candle = match (&self.built, &self.recorded) {
             (Some(built), Some(recorded)) if recorded.trades > built.trades => recorded,
             (Some(built), _) => built,
             (None, recorded) => recorded.as_ref()?,
         };
-        Some(Base { candle, revision: counted.max(self.revision_min) })
+        let revision = |candle: &Option<Candle>| candle.as_ref().map_or(0, |it| it.revision);
+        Some(Base { candle, revision: revision(&self.built).max(revision(&self.recorded)) })
     }
 }

@@ -5,9 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::candle::Source;
 use crate::tick::Side;
-use crate::time::{DAY, MINUTE, SECOND};
+use crate::time::SECOND;
 
 mod sources;
+
+mod forgetting;
+
+mod gaps;
 
 mod laws;
 
@@ -61,6 +65,12 @@ fn a_late_trade_revises_each_candle_that_had_closed_and_no_other() {
 }
 
 #[test]
+fn a_minute_that_is_held_is_small() {
+    // An instrument holds 46,080 of them while all is recorded in time: 9 MB.
+    assert_eq!(size_of::<Held>(), 192);
+}
+
+#[test]
 fn what_changed_is_told_finest_first() {
     let mut ladder = Ladder::default();
     ladder.take(&buy(1, 10, 100));
@@ -73,26 +83,6 @@ fn what_changed_is_told_finest_first() {
         .collect();
 
     assert_eq!(changed, ["1m 0", "1m 60", "5m 0", "1h 0", "4h 0", "1d 0"]);
-}
-
-#[test]
-fn the_oldest_day_goes_when_there_are_too_many_minutes() {
-    let mut ladder = Ladder::default();
-    let minutes = i64::try_from(CANDLES_MAX).unwrap() + 3;
-    for minute in 0..minutes {
-        ladder.take(&buy(1 + minute.unsigned_abs(), minute * 60, 100));
-        if minute % 97 == 0 {
-            ladder.roll(Timestamp::MIN);
-        }
-    }
-    ladder.roll(Timestamp::MIN);
-
-    assert_eq!(ladder.first(Interval::Minute).unwrap().opened_at.micros(), DAY);
-    assert_eq!(ladder.last(Interval::Minute).unwrap().opened_at.micros(), (minutes - 1) * MINUTE);
-    for interval in Interval::ALL {
-        assert_eq!(ladder.first(interval).unwrap().opened_at.micros(), DAY);
-    }
-    assert_eq!(ladder.first(Interval::Day).unwrap().trades, 1_440);
 }
 
 #[test]

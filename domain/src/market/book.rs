@@ -4,6 +4,8 @@
 //! takes over with a snapshot of its own once the first has lost its book or fallen silent. What a
 //! session tells a second time adds nothing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::book::{BookDiff, BookSnapshot, LostReason, SNAPSHOT_LEVELS_MAX, Session};
 use crate::market::DECISION_EVENTS_MAX;
 use crate::market::event::{MarketEvent, Told};
@@ -29,7 +31,8 @@ pub enum BookTold {
 }
 
 /// Whose book is followed, and how far it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Following {
     pub session: Session,
     /// The last update that is in.

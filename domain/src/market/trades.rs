@@ -4,16 +4,26 @@
 //! was either seen or is missing. Missing ids are kept as ranges, and a trade is news when it lies
 //! outside what was seen or inside a missing range. Memory is bounded by [`GAPS_MAX`]; what
 //! overflow costs is written there.
+//!
+//! When entries of the past are gone, so is part of the ground to stand on. Then nothing is called
+//! missing that they may hold, and only the log's own word opens a gap in what they reached to.
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::market::event::{GapReason, MarketEvent};
 use crate::market::{DECISION_EVENTS_MAX, GAP_PATIENCE, GAPS_MAX};
 use crate::tick::Tick;
 use crate::time::Timestamp;
 
+use self::given_up::GivenUp;
+
+mod given_up;
+
 /// What is known of the trades of one instrument.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Trades {
     seen: Option<Seen>,
     /// Missing ids by the first of each range. Ranges never overlap; they touch only where a gap
@@ -21,12 +31,24 @@ pub(super) struct Trades {
     missing: BTreeMap<u64, Missing>,
     /// Gaps that were opened, by their first id, with how many of their ids are still missing.
     open: BTreeMap<u64, Open>,
-    /// Ranges that were given up, first to last. A trade in one is still news.
-    given_up: BTreeMap<u64, u64>,
+    given_up: GivenUp,
+    /// Entries that were passed over, until they can be in no hole any more.
+    passed: Option<Passed>,
+}
+
+/// How far entries may reach that were passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Passed {
+    /// To just below the next trade that is higher than all that are known.
+    ToTheNext,
+    /// To this time of the venue, and its holes: such trades may have come before that next one,
+    /// which was late itself.
+    Until(Timestamp),
 }
 
 /// The lowest and the highest id recorded so far, with the times of those trades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Seen {
     low: u64,
     low_at: Timestamp,
@@ -36,7 +58,8 @@ struct Seen {
     clock: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Missing {
     last: u64,
     /// Times of the trades on either side.
@@ -48,7 +71,8 @@ struct Missing {
     gap: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Open {
     last: u64,
     missing: u64,
@@ -66,7 +90,7 @@ impl Trades {
         trade_id < seen.low
             || trade_id > seen.high
             || self.missing_range(trade_id).is_some()
-            || self.given_up_range(trade_id).is_some()
+            || self.given_up.holds(trade_id)
     }
 
     /// Whether there may be something to notice about gaps.
@@ -77,12 +101,12 @@ impl Trades {
     pub(super) fn evolve(&mut self, event: &MarketEvent) {
         match event {
             MarketEvent::TickObserved(tick) => self.saw(tick),
-            MarketEvent::FeedGapOpened { first_id, last_id, .. } => {
-                let missing = self.mark(*first_id, *last_id);
-                self.open.insert(*first_id, Open { last: *last_id, missing });
+            MarketEvent::FeedGapOpened { first_id, last_id, after, before } => {
+                self.mark(*first_id, *last_id, *after, *before);
             }
-            MarketEvent::FeedGapFilled { first_id, .. } => {
-                self.open.remove(first_id);
+            MarketEvent::FeedGapFilled { first_id, last_id } => {
+                // What of it still seems to be missing stands in entries that were passed over.
+                self.take_gap(*first_id, *last_id);
             }
             MarketEvent::FeedGapUnfillable { first_id, last_id, .. } => {
                 self.give_up(*first_id, *last_id);
@@ -91,6 +115,25 @@ impl Trades {
             | MarketEvent::BookSnapshotObserved { .. }
             | MarketEvent::BookDiffObserved { .. }
             | MarketEvent::BookLost { .. } => {}
+        }
+    }
+
+    /// Takes in that entries came here of which nothing is known any more.
+    ///
+    /// What lies between the highest trade and the next higher one counts as seen, and so does all
+    /// below the lowest. What was missing may have come meanwhile: where it had been called a gap,
+    /// it is waited for as before; where not, it stays news, but no gap is made of it any more.
+    pub(super) fn pass_over(&mut self) {
+        self.passed = Some(Passed::ToTheNext);
+        if let Some(seen) = &mut self.seen {
+            seen.low = 0;
+        }
+        let (gaps, holes) =
+            std::mem::take(&mut self.missing).into_iter().partition(|(_, it)| it.gap.is_some());
+        self.missing = gaps;
+        let holes: BTreeMap<u64, Missing> = holes;
+        for (first, hole) in holes {
+            self.given_up.add(first, hole.last);
         }
     }
 
@@ -179,17 +222,27 @@ impl Trades {
     fn saw(&mut self, tick: &Tick) {
         let (id, at) = (tick.trade_id, tick.traded_at);
         let Some(seen) = &mut self.seen else {
-            self.seen = Some(Seen { low: id, low_at: at, high: id, high_at: at, clock: at });
+            let low = if self.passed.is_some() { 0 } else { id };
+            self.seen = Some(Seen { low, low_at: at, high: id, high_at: at, clock: at });
+            self.passed = self.passed.map(|_| Passed::until(tick));
             return;
         };
         seen.clock = seen.clock.max(at);
-        let hole =
-            |last, after, before| Missing { last, after, before, noticed: seen.clock, gap: None };
+        let noticed = seen.clock;
+        let hole = |last, after, before| Missing { last, after, before, noticed, gap: None };
         if id > seen.high {
-            if id - seen.high > 1 {
-                self.missing.insert(seen.high + 1, hole(id - 1, seen.high_at, at));
-            }
+            let (first, after) = (seen.high + 1, seen.high_at);
             (seen.high, seen.high_at) = (id, at);
+            match self.passed {
+                Some(Passed::ToTheNext) => self.passed = Some(Passed::until(tick)),
+                Some(Passed::Until(until)) if after <= until => self.doubt(first, id - 1),
+                Some(Passed::Until(_)) | None => {
+                    self.passed = None;
+                    if first < id {
+                        self.missing.insert(first, hole(id - 1, after, at));
+                    }
+                }
+            }
         } else if id < seen.low {
             if seen.low - id > 1 {
                 self.missing.insert(id + 1, hole(seen.low - 1, at, seen.low_at));
@@ -197,6 +250,14 @@ impl Trades {
             (seen.low, seen.low_at) = (id, at);
         } else {
             self.fill(id, at);
+        }
+    }
+
+    /// Takes a hole for one that may be in what was passed over: its trades are news, in case they
+    /// are not, but it is no gap unless the log says so.
+    fn doubt(&mut self, first: u64, last: u64) {
+        if first <= last {
+            self.given_up.add(first, last);
         }
     }
 
@@ -213,32 +274,38 @@ impl Trades {
             if let Some(gap) = range.gap.and_then(|gap| self.open.get_mut(&gap)) {
                 gap.missing -= 1;
             }
-        } else if let Some((first, last)) = self.given_up_range(id) {
-            self.given_up.remove(&first);
-            if first < id {
-                self.given_up.insert(first, id - 1);
-            }
-            if id < last {
-                self.given_up.insert(id + 1, last);
-            }
-            self.bound_given_up();
+        } else {
+            self.given_up.remove(id, id);
         }
     }
 
-    /// Makes the missing ids within a gap its own; returns how many they are.
-    fn mark(&mut self, gap: u64, last_id: u64) -> u64 {
+    /// Takes in that a gap was opened: all of it is missing, and it is a gap of its own.
+    fn mark(&mut self, gap: u64, last: u64, after: Timestamp, before: Timestamp) {
         self.cut(gap);
-        self.cut(last_id.saturating_add(1));
-        let mut missing = 0;
-        for (first, range) in self.missing.range_mut(gap..=last_id) {
-            let ids = range.last - first + 1;
+        self.cut(last.saturating_add(1));
+        let firsts: Vec<u64> = self.missing.range(gap..=last).map(|(first, _)| *first).collect();
+        for first in firsts {
+            let Some(range) = self.missing.remove(&first) else { continue };
             if let Some(outer) = range.gap.and_then(|outer| self.open.get_mut(&outer)) {
-                outer.missing -= ids;
+                outer.missing -= range.last - first + 1;
             }
-            range.gap = Some(gap);
-            missing += ids;
         }
-        missing
+        // The hole itself may have shown in entries that were passed over.
+        self.given_up.remove(gap, last);
+        let seen = self.seen.get_or_insert(Seen {
+            low: 0,
+            low_at: after,
+            high: last,
+            high_at: before,
+            clock: before,
+        });
+        if last > seen.high {
+            (seen.high, seen.high_at) = (last, before);
+            seen.clock = seen.clock.max(before);
+        }
+        let noticed = seen.clock;
+        self.missing.insert(gap, Missing { last, after, before, noticed, gap: Some(gap) });
+        self.open.insert(gap, Open { last, missing: last - gap + 1 });
     }
 
     /// Makes two of a missing range, so that one begins with `id`.
@@ -251,37 +318,23 @@ impl Trades {
     }
 
     fn give_up(&mut self, gap: u64, last_id: u64) {
+        for (first, last) in self.take_gap(gap, last_id) {
+            self.given_up.add(first, last);
+        }
+    }
+
+    /// Closes a gap; returns the ranges of it that are missing. A gap that was opened within it goes
+    /// its own way.
+    fn take_gap(&mut self, gap: u64, last_id: u64) -> Vec<(u64, u64)> {
         self.open.remove(&gap);
-        // A gap that was opened within this one goes its own way.
-        let own = |(first, range): (&u64, &Missing)| (range.gap == Some(gap)).then_some(*first);
-        let firsts: Vec<u64> = self.missing.range(gap..=last_id).filter_map(own).collect();
-        for first in firsts {
-            if let Some(range) = self.missing.remove(&first) {
-                self.cover(first, range.last);
-            }
+        let own = |(first, range): (&u64, &Missing)| {
+            (range.gap == Some(gap)).then_some((*first, range.last))
+        };
+        let ranges: Vec<_> = self.missing.range(gap..=last_id).filter_map(own).collect();
+        for (first, _) in &ranges {
+            self.missing.remove(first);
         }
-        self.bound_given_up();
-    }
-
-    fn bound_given_up(&mut self) {
-        while self.given_up.len() > GAPS_MAX {
-            let Some((first, _)) = self.given_up.pop_first() else { return };
-            if let Some((_, last)) = self.given_up.pop_first() {
-                self.cover(first, last);
-            }
-        }
-    }
-
-    /// Adds a range to those given up, and makes one of all that it overlaps: ranges that stood
-    /// within each other would hide what the outer one covers.
-    fn cover(&mut self, mut first: u64, mut last: u64) {
-        while let Some((&start, &end)) = self.given_up.range(..=last).next_back()
-            && end >= first
-        {
-            self.given_up.remove(&start);
-            (first, last) = (first.min(start), last.max(end));
-        }
-        self.given_up.insert(first, last);
+        ranges
     }
 
     /// Returns the first of these missing ranges within `from..=until`, cut to it.
@@ -304,10 +357,13 @@ impl Trades {
         let (&first, &range) = self.missing.range(..=id).next_back()?;
         (id <= range.last).then_some((first, range))
     }
+}
 
-    fn given_up_range(&self, id: u64) -> Option<(u64, u64)> {
-        let (&first, &last) = self.given_up.range(..=id).next_back()?;
-        (id <= last).then_some((first, last))
+impl Passed {
+    /// Returns how far entries reach before the entry that holds this trade. It may be late, but
+    /// nothing was recorded before it that came after it.
+    fn until(tick: &Tick) -> Self {
+        Self::Until(tick.traded_at.max(tick.received_at).plus(GAP_PATIENCE))
     }
 }
 

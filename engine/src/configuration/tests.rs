@@ -25,6 +25,42 @@ fn without_a_word_there_are_defaults() {
     assert_eq!(configuration.ledger, LogUrl::Embedded(DATA_DEFAULT.into()));
     assert_eq!(configuration.market, configuration.ledger);
     assert_eq!(configuration.feeds, ["simulated".parse().unwrap()]);
+    assert_eq!(configuration.read_store.file(), std::path::Path::new("data/read.db"));
+    let Retention { market_days, market_bytes } = configuration.retention;
+    assert_eq!((market_days.get(), market_bytes.get()), (7, 20_000_000_000));
+}
+
+#[test]
+fn the_read_store_stands_in_the_data_folder_or_beside_the_ledger() {
+    let store = |text: &str| {
+        let (_file, serve) = file(text);
+        let configuration = configured(&serve, variables(&[])).unwrap();
+        configuration.read_store.file().display().to_string()
+    };
+
+    assert_eq!(store("data = 'd'"), "d/read.db");
+    assert_eq!(store("log = 'embedded:l'"), "l/read.db");
+    assert_eq!(store("data = 'd'\nlog = 'embedded:l'"), "d/read.db");
+    assert_eq!(store("data = 'd'\nread_store = 'sqlite:r.db'"), "r.db");
+
+    let mut serve = Serve { read_store: Some("postgres://a".to_owned()), ..Serve::default() };
+    let said = mistake(&serve, &[]);
+    assert!(said.starts_with("read_store = \"postgres://a\" is no read store: expected"), "{said}");
+    serve.read_store = Some("sqlite:".to_owned());
+    assert!(mistake(&serve, &[]).ends_with("needs a file, such as sqlite:./data/read.db"));
+}
+
+#[test]
+fn what_is_kept_of_the_market_log_can_be_set_and_is_never_nothing() {
+    let pairs =
+        [("ENTASIS_RETENTION__MARKET_DAYS", "30"), ("ENTASIS_RETENTION__MARKET_BYTES", "1000000")];
+    let retention = configured(&Serve::default(), variables(&pairs)).unwrap().retention;
+
+    assert_eq!((retention.market_days.get(), retention.market_bytes.get()), (30, 1_000_000));
+    for (key, value) in [("MARKET_DAYS", "0"), ("MARKET_BYTES", "0"), ("MARKET_DAYS", "a")] {
+        let name = format!("ENTASIS_RETENTION__{key}");
+        assert!(!mistake(&Serve::default(), &[(&name, value)]).is_empty());
+    }
 }
 
 #[test]

@@ -1,11 +1,18 @@
-//! Where everything durable stands: the segments, each entry's place, each stream's tip, and the
-//! newest append ids. What is not in here, no reader sees.
+//! Where everything durable stands: the segments, each stream's tip and where its entries are, and
+//! the newest append ids. What is not in here, no reader sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem::size_of;
 use std::sync::Arc;
 
-use uuid::Uuid;
+use domain::time::Timestamp;
 
+use crate::embedded::append_ids::{AppendIds, Known};
+use crate::embedded::contents::{Contents, Ids, Named, Posting, Row, Tip};
+use crate::embedded::floor::Floor;
+use crate::embedded::map_bytes;
+use crate::embedded::pieces::{Piece, Source, Wanted};
+use crate::embedded::sealed::Front;
 use crate::embedded::segment;
 use crate::entry::{Hash, Offset, Version};
 use crate::files::File;
@@ -13,36 +20,68 @@ use crate::header::Header;
 use crate::log::{Appended, Expected, LogError};
 use crate::stream::Stream;
 
-/// Grows by 12 bytes an entry: its place in its segment (4) and its place in its stream (8). The
-/// index beside a sealed segment will hold both, and leave in memory what stands in open ones.
+/// Sealed segments of which memory holds every entry's place, because they have no index file yet:
+/// the disk was full, or it may not be written. Past this the oldest is forgotten, and a stream in
+/// it is read by reading the segment anew.
+pub(super) const UNFILED_MAX: usize = 8;
+
+/// Holds something for each entry of the open segment and for each append id that is remembered;
+/// for a sealed segment no more than a point for each 16 KiB and a run for each stream in it.
 pub(super) struct Index {
-    segments: Vec<Segment>,
+    floor: Floor,
+    /// The oldest first.
+    sealed: VecDeque<Arc<Sealed>>,
+    /// `None` only while a start reads the sealed ones.
+    open: Option<Open>,
     streams: BTreeMap<Stream, Entries>,
     append_ids: AppendIds,
 }
 
-struct Segment {
-    first: Offset,
-    file: Arc<dyn File>,
-    /// The byte at which each entry's frame begins.
-    frames: Vec<u32>,
+/// A segment that no longer grows.
+pub(super) struct Sealed {
+    pub(super) first: Offset,
+    pub(super) entries: u32,
+    pub(super) length: u64,
+    pub(super) recorded_at: Timestamp,
+    pub(super) points: Vec<Posting>,
+    pub(super) form: Form,
+}
+
+/// Where a sealed segment's postings are.
+#[derive(Clone)]
+pub(super) enum Form {
+    /// In its index file, which has so many bytes.
+    Filed { postings_at: u64, bytes: u64 },
+    /// In memory, until the index file is written.
+    Held(Arc<Contents>),
+    /// Nowhere but in the segment: past [`UNFILED_MAX`].
+    Forgotten,
+}
+
+/// The segment that grows.
+pub(super) struct Open {
+    pub(super) file: Arc<dyn File>,
+    pub(super) contents: Contents,
     /// The byte after the last durable group.
-    end: u64,
+    pub(super) end: u64,
 }
 
 /// The entries of one stream.
 struct Entries {
-    /// The offset of version 1, 2, 3…
-    offsets: Vec<Offset>,
+    /// In the order of their coming; what remembers an append id names its stream by this.
+    number: u32,
     tip: Tip,
+    /// In sealed segments, the oldest first.
+    runs: VecDeque<Run>,
 }
 
-/// The newest entry of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tip {
-    hash: Hash,
-    append_id: Uuid,
-    command_id: Uuid,
+/// The entries of a stream in one sealed segment, up to the first of the next run.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    segment: Offset,
+    first: Version,
+    /// Where its postings stand among those of the segment.
+    place: u32,
 }
 
 /// What stands in the way of an append, or nothing.
@@ -57,24 +96,20 @@ pub(super) enum Ruling {
     Moved { actual: Option<Version>, all_remembered: bool },
 }
 
-/// Bytes of one file that hold `entries` consecutive entries from `first` on.
-#[derive(Clone)]
-pub(super) struct Span {
-    pub(super) file: Arc<dyn File>,
-    pub(super) segment: Offset,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) first: Offset,
-    pub(super) entries: u64,
-}
-
 impl Index {
-    pub(super) fn new(append_ids_max: usize) -> Self {
-        Self {
-            segments: Vec::new(),
+    pub(super) fn new(floor: Floor, append_ids_max: usize) -> Self {
+        let mut index = Self {
+            floor: Floor::default(),
+            sealed: VecDeque::new(),
+            open: None,
             streams: BTreeMap::new(),
             append_ids: AppendIds::new(append_ids_max),
+        };
+        for (stream, tip) in &floor.tips {
+            index.set_tip(stream, *tip);
         }
+        index.floor = floor;
+        index
     }
 
     /// Returns the offset of the newest entry.
@@ -84,62 +119,179 @@ impl Index {
 
     /// Returns the offset that the next entry gets.
     pub(super) fn next(&self) -> Offset {
-        self.segments.last().map_or(Offset(1), Segment::next)
+        let sealed = || self.sealed.back().map(|sealed| sealed.next());
+        let open = self.open.as_ref().map(|open| open.contents.next());
+        open.or_else(sealed).unwrap_or(self.floor.first)
     }
 
-    /// Takes in an empty segment, which begins with the next offset.
-    pub(super) fn push_segment(&mut self, file: Arc<dyn File>) {
-        let (first, end) = (self.next(), segment::HEADER_BYTES as u64);
-        self.segments.push(Segment { first, file, frames: Vec::new(), end });
+    pub(super) fn floor(&self) -> &Floor {
+        &self.floor
     }
 
-    /// Takes in the next entry, whose frame begins at this byte of the newest segment.
-    pub(super) fn push_entry(&mut self, header: Header, hash: Hash, position: u64) {
-        let offset = self.next();
-        let segment = self.segments.last_mut().expect("entries come after their segment");
-        segment
-            .frames
-            .push(u32::try_from(position).expect("a segment stays below SEGMENT_BYTES_MAX"));
-        let tip = Tip { hash, append_id: header.append_id, command_id: header.command_id };
-        self.append_ids.push(offset, header.append_id, header.command_id);
-        let entries = self
-            .streams
-            .entry(header.stream)
-            .or_insert_with(|| Entries { offsets: Vec::new(), tip });
-        entries.offsets.push(offset);
-        entries.tip = tip;
+    pub(super) fn sealed(&self) -> impl DoubleEndedIterator<Item = &Arc<Sealed>> {
+        self.sealed.iter()
     }
 
-    /// The newest segment is durable up to this byte.
-    pub(super) fn set_end(&mut self, end: u64) {
-        if let Some(segment) = self.segments.last_mut() {
-            segment.end = end;
+    pub(super) fn sealed_at(&self, first: Offset) -> Option<&Arc<Sealed>> {
+        self.sealed.get(self.place_of_sealed(first)?)
+    }
+
+    fn place_of_sealed(&self, first: Offset) -> Option<usize> {
+        self.sealed.binary_search_by_key(&first, |sealed| sealed.first).ok()
+    }
+
+    /// Returns the length of what is durable of the open segment, and its file.
+    pub(super) fn open(&self) -> Option<(u64, Arc<dyn File>)> {
+        self.open.as_ref().map(|open| (open.end, Arc::clone(&open.file)))
+    }
+
+    /// Returns the first offset of the open segment.
+    pub(super) fn open_first(&self) -> Option<Offset> {
+        self.open.as_ref().map(|open| open.contents.first())
+    }
+
+    /// Whether the entries of a sealed segment can follow all that was taken in before it.
+    pub(super) fn follows(&self, rows: &[Row]) -> bool {
+        let follows = |row: &Row| {
+            let (version, hash) = self.tip(&row.stream);
+            (version.next(), hash) == (row.first, row.before)
+        };
+        rows.iter().all(follows)
+    }
+
+    /// Takes in the next sealed segment, at a start.
+    pub(super) fn push_sealed(&mut self, sealed: Sealed, rows: Vec<Row>) {
+        let segment = sealed.first;
+        self.sealed.push_back(Arc::new(sealed));
+        for Row { stream, first, tip, place, .. } in rows {
+            self.set_tip(&stream, tip).runs.push_back(Run { segment, first, place });
         }
+        self.hold_few(segment);
+    }
+
+    /// Takes in under which ids the entries of a segment came, in the order of offsets. Segments
+    /// come in order, and the newest of all.
+    pub(super) fn remember(
+        &mut self,
+        first: Offset,
+        streams: &[Row],
+        entries: impl IntoIterator<Item = Named>,
+    ) {
+        let number = |row: &Row| self.streams.get(&row.stream).map_or(0, |entries| entries.number);
+        let numbers: Vec<u32> = streams.iter().map(number).collect();
+        for (offset, Named { ids, row, version }) in (first.0..).map(Offset).zip(entries) {
+            let stream = numbers.get(row).copied().unwrap_or_default();
+            self.append_ids.push(offset, Known { ids, stream, version });
+        }
+    }
+
+    /// Takes in the newest segment, at a start.
+    pub(super) fn push_newest(&mut self, file: Arc<dyn File>, contents: Contents, end: u64) {
+        let (first, named) = (contents.first(), contents.named());
+        let rows: Vec<Row> = contents.rows().collect();
+        for row in &rows {
+            self.set_tip(&row.stream, row.tip);
+        }
+        self.remember(first, &rows, named);
+        self.open = Some(Open { file, contents, end });
+    }
+
+    /// Begins a segment with the next offset; the one before is sealed.
+    pub(super) fn push_open(&mut self, file: Arc<dyn File>) {
+        let (contents, end) = (Contents::new(self.next()), segment::HEADER_BYTES as u64);
+        if let Some(full) = self.open.replace(Open { file, contents, end }) {
+            let (segment, mut place) = (full.contents.first(), 0);
+            for (stream, part) in full.contents.parts() {
+                if let Some(entries) = self.streams.get_mut(stream) {
+                    entries.runs.push_back(Run { segment, first: part.first, place });
+                }
+                place += part.entries();
+            }
+            self.sealed.push_back(Arc::new(Sealed::held(full.contents, full.end)));
+            self.hold_few(segment);
+        }
+    }
+
+    /// Takes in the next entry, whose frame begins at this byte of the open segment.
+    pub(super) fn push_entry(&mut self, header: Header, hash: Hash, byte: u32) {
+        let tip = Tip::of(&header, self.next(), hash);
+        let stream = self.set_tip(&header.stream, tip).number;
+        let ids = Ids { append_id: tip.append_id, command_id: tip.command_id };
+        self.append_ids.push(tip.offset, Known { ids, stream, version: tip.version });
+        let open = self.open.as_mut().expect("entries come after their segment");
+        open.contents.push(header, tip, byte);
+    }
+
+    /// The open segment is durable up to this byte.
+    pub(super) fn set_end(&mut self, end: u64) {
+        if let Some(open) = &mut self.open {
+            open.end = end;
+        }
+    }
+
+    fn set_tip(&mut self, stream: &Stream, tip: Tip) -> &mut Entries {
+        // Twice through the map, or every entry would bring a copy of its stream's name.
+        if !self.streams.contains_key(stream) {
+            let number = u32::try_from(self.streams.len()).expect("streams are held in memory");
+            let entries = Entries { number, tip, runs: VecDeque::new() };
+            self.streams.insert(stream.clone(), entries);
+        }
+        let entries = self.streams.get_mut(stream).expect("it was put in");
+        entries.tip = tip;
+        entries
+    }
+
+    /// Puts another form in the place of a sealed segment's, if it is still this one.
+    pub(super) fn replace(&mut self, was: &Arc<Sealed>, form: Form) {
+        let Some(place) = self.place_of_sealed(was.first) else { return };
+        let Some(held) = self.sealed.get_mut(place).filter(|held| Arc::ptr_eq(held, was)) else {
+            return;
+        };
+        *held = Arc::new(Sealed { points: was.points.clone(), form, ..**was });
+        self.hold_few(was.first);
+    }
+
+    /// Puts what was read anew in the place of a sealed segment that was doubted.
+    pub(super) fn replace_by(&mut self, sealed: &Arc<Sealed>) {
+        let place = self.place_of_sealed(sealed.first);
+        if let Some(held) = place.and_then(|place| self.sealed.get_mut(place)) {
+            *held = Arc::clone(sealed);
+        }
+        self.hold_few(sealed.first);
+    }
+
+    /// Keeps no more than [`UNFILED_MAX`] segments in memory, the one that came last among them.
+    fn hold_few(&mut self, last: Offset) {
+        let is_held = |sealed: &Sealed| matches!(sealed.form, Form::Held(_));
+        let held = self.sealed.iter().filter(|sealed| is_held(sealed)).count();
+        let others = self.sealed.iter_mut();
+        let others = others.filter(|sealed| is_held(sealed) && sealed.first != last);
+        for oldest in others.take(held.saturating_sub(UNFILED_MAX)) {
+            let (points, form) = (oldest.points.clone(), Form::Forgotten);
+            *oldest = Arc::new(Sealed { points, form, ..**oldest });
+        }
+    }
+
+    /// Forgets the segments below a floor; what the streams' tips are stays.
+    pub(super) fn raise(&mut self, floor: Floor) {
+        let first = floor.first;
+        self.sealed.retain(|sealed| sealed.first >= first);
+        for entries in self.streams.values_mut() {
+            entries.runs.retain(|run| run.segment >= first);
+        }
+        self.floor = floor;
     }
 
     /// Returns version and hash after which the stream's next entry goes.
     pub(super) fn tip(&self, stream: &Stream) -> (Version, Hash) {
-        self.streams
-            .get(stream)
-            .map_or((Version(0), Hash::default()), |entries| (entries.version(), entries.tip.hash))
+        self.streams.get(stream).map_or((Version(0), Hash::default()), |entries| {
+            (entries.tip.version, entries.tip.hash)
+        })
     }
 
-    /// Returns the offsets of a stream's entries after `after`.
-    pub(super) fn offsets(&self, stream: &Stream, after: Version) -> &[Offset] {
-        let offsets = self.streams.get(stream).map_or(&[][..], |entries| &entries.offsets);
-        let after = usize::try_from(after.0).unwrap_or(usize::MAX);
-        offsets.get(after..).unwrap_or_default()
-    }
-
-    pub(super) fn rule(
-        &self,
-        stream: &Stream,
-        append_id: Uuid,
-        command_id: Uuid,
-        expected: Expected,
-    ) -> Ruling {
-        if let Some((known, appended)) = self.find(stream, append_id) {
-            return Ruling::Known(same(known == command_id, appended));
+    pub(super) fn rule(&self, stream: &Stream, ids: Ids, expected: Expected) -> Ruling {
+        if let Some((known, appended)) = self.find(stream, ids) {
+            return Ruling::Known(same(known == ids, appended));
         }
         let (version, hash) = self.tip(stream);
         let actual = Some(version).filter(|version| *version > Version(0));
@@ -151,70 +303,106 @@ impl Index {
         if after == version {
             return Ruling::After(version, hash);
         }
-        let oldest = self.offsets(stream, after).first();
-        Ruling::Moved {
-            actual,
-            all_remembered: oldest.is_none_or(|oldest| self.append_ids.reaches(*oldest)),
-        }
+        let all_remembered = after > version || self.remembers_from(stream, after.next());
+        Ruling::Moved { actual, all_remembered }
     }
 
-    fn find(&self, stream: &Stream, append_id: Uuid) -> Option<(Uuid, Appended)> {
+    fn find(&self, stream: &Stream, ids: Ids) -> Option<(Ids, Appended)> {
         let entries = self.streams.get(stream)?;
-        let appended = |place: usize| Appended {
-            offset: entries.offsets.get(place).copied().unwrap_or_default(),
-            version: Version(place as u64 + 1),
-            repeated: true,
-        };
-        if entries.tip.append_id == append_id {
-            return Some((entries.tip.command_id, appended(entries.offsets.len() - 1)));
+        let Tip { version, offset, append_id, command_id, .. } = entries.tip;
+        if append_id == ids.append_id {
+            let appended = Appended { offset, version, repeated: true };
+            return Some((Ids { append_id, command_id }, appended));
         }
-        self.append_ids.find(append_id).find_map(|(offset, command_id)| {
-            let place = entries.offsets.binary_search(&offset).ok()?;
-            Some((command_id, appended(place)))
-        })
+        let mut known = self.append_ids.find(ids);
+        let (offset, known) = known.find(|(_, known)| known.stream == entries.number)?;
+        Some((known.ids, Appended { offset, version: known.version, repeated: true }))
     }
 
-    /// Returns where entries stand: whole runs of them while they are neighbours, and no more than
-    /// `bytes_max` after the first.
-    pub(super) fn spans(
+    /// Whether the append ids of a stream's entries from this version on are all remembered. Says
+    /// no where that could only be told from a file.
+    fn remembers_from(&self, stream: &Stream, version: Version) -> bool {
+        let open = self.open.as_ref();
+        let part =
+            open.and_then(|open| Some((open.contents.first(), open.contents.parts().get(stream)?)));
+        if let Some((first, part)) = part.filter(|(_, part)| part.first <= version) {
+            let place = usize::try_from(version.0 - part.first.0).unwrap_or(usize::MAX);
+            let ordinal = part.ordinals.get(place);
+            let offset = |ordinal: &u32| Offset(first.0 + u64::from(*ordinal));
+            return ordinal.is_none_or(|ordinal| self.append_ids.reaches(offset(ordinal)));
+        }
+        let run = self.streams.get(stream).and_then(|entries| entries.run(version));
+        run.is_some_and(|(run, _)| self.append_ids.reaches(run.segment))
+    }
+
+    /// Returns where up to `limit` entries after `after` stand, as many as one segment has of them
+    /// within `bytes_max`, but one at least; `None` when there is none. Goes on behind the floor.
+    pub(super) fn stretch(&self, after: Offset, limit: usize, bytes_max: u64) -> Option<Piece> {
+        let first = Offset(after.max(self.floor.offset()).0.saturating_add(1));
+        if limit == 0 || first >= self.next() {
+            return None;
+        }
+        let open = self.open.as_ref()?;
+        if first >= open.contents.first() {
+            return Some(open.stretch(first, limit, bytes_max));
+        }
+        let place = self.sealed.partition_point(|sealed| sealed.first <= first);
+        self.sealed.get(place.checked_sub(1)?).map(|sealed| sealed.stretch(first, limit, bytes_max))
+    }
+
+    /// Returns where up to `limit` entries of a stream after `after` stand, as many as one segment
+    /// has; `None` when there is none.
+    pub(super) fn stream_piece(
         &self,
-        offsets: impl IntoIterator<Item = Offset>,
+        stream: &Stream,
+        after: Version,
+        limit: usize,
         bytes_max: u64,
-    ) -> Vec<Span> {
-        let mut spans: Vec<Span> = Vec::new();
-        let mut bytes = 0;
-        for offset in offsets {
-            let Some((segment, start, end)) = self.place(offset) else { break };
-            bytes += end - start;
-            if bytes > bytes_max && !spans.is_empty() {
-                break;
-            }
-            match spans.last_mut() {
-                Some(span) if span.segment == segment.first && span.next() == offset => {
-                    span.end = end;
-                    span.entries += 1;
-                }
-                _ => spans.push(Span {
-                    file: Arc::clone(&segment.file),
-                    segment: segment.first,
-                    start,
-                    end,
-                    first: offset,
-                    entries: 1,
-                }),
-            }
+    ) -> Option<Piece> {
+        let open = self.open.as_ref()?;
+        let entries = self.streams.get(stream)?;
+        if limit == 0 || after >= entries.tip.version {
+            return None;
         }
-        spans
+        let own = open.contents.parts().get(stream);
+        let oldest = entries.runs.front().map(|run| run.first).or(own.map(|part| part.first))?;
+        let first = after.next().max(oldest);
+        if let Some(part) = own.filter(|part| part.first <= first) {
+            let postings = open.postings(stream, first, limit, bytes_max);
+            let source = Source::Open { file: Arc::clone(&open.file), end: open.end };
+            let segment = open.contents.first();
+            debug_assert!(first <= part.tip.version);
+            return Some(Piece { segment, source, entries: Wanted::Stream { first, postings } });
+        }
+        let (run, next) = entries.run(first)?;
+        let end = next.or(own.map(|part| part.first)).unwrap_or(entries.tip.version.next());
+        let sealed = self.sealed_at(run.segment)?;
+        let count = u32::try_from(end.0 - first.0).unwrap_or(u32::MAX);
+        let count = count.min(u32::try_from(limit).unwrap_or(u32::MAX));
+        let passed = u32::try_from(first.0 - run.first.0).unwrap_or(u32::MAX);
+        let postings = sealed.postings(stream, first, run.place.saturating_add(passed), count);
+        let source = Source::Sealed(Arc::clone(sealed));
+        let entries = Wanted::Stream { first, postings };
+        Some(Piece { segment: run.segment, source, entries })
     }
 
-    /// Returns the bytes of an entry. A group header may stand between it and the next.
-    fn place(&self, offset: Offset) -> Option<(&Segment, u64, u64)> {
-        let after = self.segments.partition_point(|segment| segment.first <= offset);
-        let segment = self.segments.get(after.checked_sub(1)?)?;
-        let place = usize::try_from(offset.0 - segment.first.0).ok()?;
-        let start = u64::from(*segment.frames.get(place)?);
-        let end = segment.frames.get(place + 1).map_or(segment.end, |next| u64::from(*next));
-        Some((segment, start, end))
+    /// Returns the memory that this holds, the names of the streams included.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let sealed = |sealed: &Arc<Sealed>| {
+            let held = match &sealed.form {
+                Form::Held(contents) => contents.memory_bytes(),
+                Form::Filed { .. } | Form::Forgotten => 0,
+            };
+            size_of::<Sealed>() + sealed.points.capacity() * size_of::<Posting>() + held
+        };
+        let runs = |entries: &Entries| entries.runs.capacity() * size_of::<Run>();
+        self.sealed.capacity() * size_of::<Arc<Sealed>>()
+            + self.sealed.iter().map(sealed).sum::<usize>()
+            + self.open.as_ref().map_or(0, |open| open.contents.memory_bytes())
+            + map_bytes(&self.streams)
+            + self.streams.values().map(runs).sum::<usize>()
+            + map_bytes(&self.floor.tips)
+            + self.append_ids.memory_bytes()
     }
 }
 
@@ -223,86 +411,70 @@ pub(super) fn same(same_command: bool, appended: Appended) -> Result<Appended, L
     if same_command { Ok(appended) } else { Err(LogError::KeyReused) }
 }
 
-impl Segment {
-    fn next(&self) -> Offset {
-        Offset(self.first.0 + self.frames.len() as u64)
-    }
-}
-
 impl Entries {
-    fn version(&self) -> Version {
-        Version(self.offsets.len() as u64)
+    /// Returns the run that holds a version, unless it is older than all of them, and where the
+    /// next run begins.
+    fn run(&self, version: Version) -> Option<(Run, Option<Version>)> {
+        let after = self.runs.partition_point(|run| run.first <= version);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        Some((*run, self.runs.get(after).map(|next| next.first)))
     }
 }
 
-impl Span {
-    fn next(&self) -> Offset {
-        Offset(self.first.0 + self.entries)
-    }
-}
-
-/// The newest append ids of the log, each with its command: a ring that overwrites the oldest, and
-/// for each bucket of ids the newest offset in it, from which a chain leads back to older ones. A
-/// chain ends where it leaves the ring, so nothing is ever taken out.
-struct AppendIds {
-    max: u64,
-    /// The newest offset taken in.
-    newest: u64,
-    /// The id of offset `n` at place `(n - 1) % max`.
-    ring: Vec<Remembered>,
-    buckets: Vec<u64>,
-}
-
-#[derive(Clone, Copy)]
-struct Remembered {
-    append_id: Uuid,
-    command_id: Uuid,
-    /// The next older offset of the same bucket, zero if there was none.
-    older: u64,
-}
-
-impl AppendIds {
-    fn new(max: usize) -> Self {
-        let buckets = if max == 0 { 0 } else { max.next_power_of_two() };
-        Self { max: max as u64, newest: 0, ring: Vec::new(), buckets: vec![0; buckets] }
-    }
-
-    fn push(&mut self, offset: Offset, append_id: Uuid, command_id: Uuid) {
-        self.newest = offset.0;
-        let bucket = self.bucket(append_id);
-        let Some(bucket) = self.buckets.get_mut(bucket) else { return };
-        let older = std::mem::replace(bucket, offset.0);
-        let remembered = Remembered { append_id, command_id, older };
-        // Offsets have no gaps, so the place of the first one that does not fit is the oldest's.
-        match self.place(offset.0).and_then(|place| self.ring.get_mut(place)) {
-            Some(oldest) => *oldest = remembered,
-            None => self.ring.push(remembered),
+impl Sealed {
+    /// Returns a sealed segment of which memory holds everything.
+    pub(super) fn held(contents: Contents, length: u64) -> Self {
+        Self {
+            first: contents.first(),
+            entries: contents.entries(),
+            length,
+            recorded_at: contents.recorded_at(),
+            points: contents.points(),
+            form: Form::Held(Arc::new(contents)),
         }
     }
 
-    fn find(&self, append_id: Uuid) -> impl Iterator<Item = (Offset, Uuid)> {
-        let newest = self.buckets.get(self.bucket(append_id)).copied().unwrap_or_default();
-        let remembered = move |offset: u64| {
-            let place = self.place(offset).filter(|_| self.reaches(Offset(offset)))?;
-            self.ring.get(place).map(|remembered| (offset, remembered))
+    /// Returns a sealed segment as its index describes it.
+    pub(super) fn filed(first: Offset, length: u64, front: Front) -> (Self, Vec<Row>) {
+        let sealed = Self {
+            first,
+            entries: front.entries(),
+            length,
+            recorded_at: front.recorded_at(),
+            form: Form::Filed { postings_at: front.postings_at(), bytes: front.bytes() },
+            points: front.points,
         };
-        std::iter::successors(remembered(newest), move |(_, newer)| remembered(newer.older))
-            .filter(move |(_, remembered)| remembered.append_id == append_id)
-            .map(|(offset, remembered)| (Offset(offset), remembered.command_id))
+        (sealed, front.rows)
     }
 
-    /// Whether every entry from this one on is remembered.
-    fn reaches(&self, offset: Offset) -> bool {
-        offset.0 + self.max > self.newest
+    /// Returns the offset after its last entry.
+    pub(super) fn next(&self) -> Offset {
+        Offset(self.first.0 + u64::from(self.entries))
     }
 
-    fn place(&self, offset: u64) -> Option<usize> {
-        usize::try_from(offset.checked_sub(1)?.checked_rem(self.max)?).ok()
+    /// Returns the bytes on the disk, the index included.
+    pub(super) fn bytes(&self) -> u64 {
+        let index = match self.form {
+            Form::Filed { bytes, .. } => bytes,
+            Form::Held(_) | Form::Forgotten => 0,
+        };
+        self.length + index
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    pub(super) fn open_memory_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.contents.memory_bytes())
     }
 
-    /// Ids are random in their last bytes, whichever version of UUID they are.
-    fn bucket(&self, append_id: Uuid) -> usize {
-        let (_, random) = append_id.as_u64_pair();
-        usize::try_from(random & (self.buckets.len() as u64).saturating_sub(1)).unwrap_or_default()
+    /// Returns how many sealed segments are filed, held in memory, and forgotten.
+    pub(super) fn forms(&self) -> [usize; 3] {
+        let count = |is: fn(&Form) -> bool| self.sealed.iter().filter(|one| is(&one.form)).count();
+        [
+            count(|form| matches!(form, Form::Filed { .. })),
+            count(|form| matches!(form, Form::Held(_))),
+            count(|form| matches!(form, Form::Forgotten)),
+        ]
     }
 }

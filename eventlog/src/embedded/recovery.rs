@@ -1,18 +1,23 @@
-//! A start: every segment is read and held against all it promises; the torn end of a crash is
-//! cut, and anything else that does not hold stops the start.
+//! A start: of each sealed segment the header and the index are read, the newest is read whole and
+//! held against all it promises. The torn end of a crash is cut, an index that does not hold is
+//! made anew, and anything else that does not hold stops the start.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::body::{self, Content};
-use crate::embedded::index::Index;
-use crate::embedded::segment::{self, Frame, GroupHeader, Header};
+use crate::embedded::contents::{Named, Row};
+use crate::embedded::floor::{self, Floor};
+use crate::embedded::index::{Form, Index, Sealed};
+use crate::embedded::reader::{self, Whole};
+use crate::embedded::scan;
+use crate::embedded::segment::{self, GroupHeader, Header};
 use crate::embedded::tail::{self, Tail};
-use crate::embedded::{Cut, Opened, Options, unavailable};
-use crate::entry::{Hash, Offset};
+use crate::embedded::whole_file::{self, PutError};
+use crate::embedded::{Cut, Opened, Options, next, sealed, unavailable};
+use crate::entry::Offset;
 use crate::files::{File, Files};
 use crate::log::LogError;
-use crate::stream::Log;
+use crate::stream::{Log, Stream};
 
 pub(super) struct Recovered {
     pub(super) index: Index,
@@ -20,133 +25,17 @@ pub(super) struct Recovered {
     pub(super) report: Opened,
 }
 
-/// Reads the whole log, one segment in memory at a time, and leaves its end ready to be written.
-pub(super) fn recover(
-    files: &dyn Files,
-    log: Log,
-    options: &Options,
-) -> Result<Recovered, LogError> {
-    let mut index = Index::new(options.append_ids_max);
-    let mut cut = None;
-    let mut newest: Option<Read> = None;
-    let mut segments: Vec<Offset> = files
-        .list()
-        .map_err(|error| unavailable("the folder", &error))?
-        .iter()
-        .filter_map(|name| segment::first_of(name))
-        .collect();
-    segments.sort_unstable();
-
-    for (place, first) in segments.iter().enumerate() {
-        let name = segment::name(*first);
-        let (file, bytes) = load(files, &name).map_err(|error| unavailable(&name, &error))?;
-        let is_last = place + 1 == segments.len();
-        let length_before = newest.as_ref().map_or(0, |before| before.end as u64);
-
-        if let Err(fault) = check_header(log, *first, index.next(), length_before, &bytes) {
-            if !(is_last && fault.torn && !GroupHeader::is_in(&bytes)) {
-                return Err(fault.damaged(&name));
-            }
-            // The crash came while the segment was begun: it holds nothing yet.
-            files.remove(&name).map_err(|error| unavailable(&name, &error))?;
-            cut = Some(Cut { segment: name, byte: 0, bytes: used(&bytes) as u64, offset: *first });
-            break;
-        }
-
-        index.push_segment(Arc::clone(&file));
-        let mut read = Read { file, bytes, end: segment::HEADER_BYTES, proven: 0 };
-        let end = match read.groups(log, &mut index) {
-            Ok(()) if is_last && read.bytes.len() == read.end => Some(read.end),
-            Ok(()) => None,
-            Err(fault) if is_last && fault.torn && !read.has_group_after_end() => {
-                Some(used(&read.bytes))
-            }
-            Err(fault) => return Err(fault.damaged(&name)),
-        };
-        cut = end.map(|end| Cut {
-            segment: name,
-            byte: read.end as u64,
-            bytes: (end - read.end) as u64,
-            offset: index.next(),
-        });
-        index.set_end(read.end as u64);
-        newest = Some(read);
-    }
-
-    let tail = if let Some(newest) = newest {
-        newest.repair(files, options)?
-    } else {
-        let tail = Tail::create(files, log, Offset(1), 0, options)?;
-        index.push_segment(Arc::clone(&tail.file));
-        tail
-    };
-    let report = Opened { entries: index.head().0, cut };
-    Ok(Recovered { index, tail, report })
+/// What stands in the files.
+struct Found {
+    index: Index,
+    cut: Option<Cut>,
+    newest: Option<Newest>,
+    /// A segment that a crash has left without a header.
+    headless: Option<String>,
 }
 
-fn load(files: &dyn Files, name: &str) -> io::Result<(Arc<dyn File>, Vec<u8>)> {
-    let file = files.open(name)?;
-    let mut bytes = vec![0; usize::try_from(file.length()?).map_err(io::Error::other)?];
-    file.read_at(&mut bytes, 0)?;
-    Ok((file, bytes))
-}
-
-/// The first thing in a segment that does not hold.
-struct Fault {
-    /// The first entry that cannot be trusted.
-    offset: Offset,
-    byte: usize,
-    reason: String,
-    /// A crash can leave this behind, if nothing follows.
-    torn: bool,
-}
-
-impl Fault {
-    fn torn(offset: Offset, byte: usize, reason: &str) -> Self {
-        Self { offset, byte, reason: reason.to_owned(), torn: true }
-    }
-
-    /// What no crash leaves behind.
-    fn certain(offset: Offset, byte: usize, reason: impl Into<String>) -> Self {
-        Self { offset, byte, reason: reason.into(), torn: false }
-    }
-
-    fn damaged(self, segment: &str) -> LogError {
-        let reason = format!("{segment}, byte {}: {}", self.byte, self.reason);
-        LogError::Damaged { offset: self.offset, reason }
-    }
-}
-
-fn check_header(
-    log: Log,
-    first: Offset,
-    next: Offset,
-    length_before: u64,
-    bytes: &[u8],
-) -> Result<(), Fault> {
-    let fault = |reason: String| Err(Fault::certain(next, 0, reason));
-    if first != next {
-        return fault(format!("the segment with offset {next} is missing or incomplete"));
-    }
-    match Header::read(bytes) {
-        None => Err(Fault::torn(next, 0, "the segment header does not read")),
-        Some(header) if header.format != segment::FORMAT => {
-            let (theirs, ours) = (header.format, segment::FORMAT);
-            fault(format!("it has format {theirs}, and this version reads format {ours}"))
-        }
-        Some(header) if !header.is_of(log) || header.first != first => {
-            fault(format!("this segment is not the {log} log's with offset {first}"))
-        }
-        Some(header) if header.length_before != length_before => {
-            let before = header.length_before;
-            fault(format!("the segment before has {length_before} bytes, and had {before}"))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// A segment in memory.
-struct Read {
+/// The newest segment, in memory.
+struct Newest {
     file: Arc<dyn File>,
     bytes: Vec<u8>,
     /// The end of the last whole group.
@@ -155,38 +44,314 @@ struct Read {
     proven: usize,
 }
 
-impl Read {
-    /// Takes in group after group, up to the zeros or to the first that does not hold.
-    fn groups(&mut self, log: Log, index: &mut Index) -> Result<(), Fault> {
-        loop {
-            let rest = self.bytes.get(self.end..).unwrap_or_default();
-            if rest.iter().all(|byte| *byte == 0) {
-                return Ok(());
-            }
-            let (frames, end) = read_group(rest, self.end, index.next())?;
-            for (byte, frame) in frames {
-                push(log, index, byte, frame)?;
-            }
-            (self.proven, self.end) = (self.end, end);
+/// Whether what is found may be put in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
+/// Reads the log, and leaves its end ready to be written.
+pub(super) fn recover(
+    files: &dyn Files,
+    log: Log,
+    options: &Options,
+) -> Result<Recovered, LogError> {
+    let floor = floor::read(files, log)?;
+    clear(files, &floor).map_err(|error| unavailable("the folder", &error))?;
+    let begins = (floor.first, floor.length_before);
+    let found = read_from(files, log, options.append_ids_max, Access::Write, floor)?;
+    let Found { mut index, cut, newest, headless } = found;
+    if let Some(name) = headless {
+        files.remove(&name).map_err(|error| unavailable(&name, &error))?;
+    }
+    let tail = if let Some(newest) = newest {
+        newest.repair(files, options)?
+    } else {
+        let (first, length_before) = begins;
+        let tail = Tail::create(files, log, first, length_before, options)?;
+        index.push_open(Arc::clone(&tail.file));
+        tail
+    };
+    let entries = index.head().0 - index.floor().offset().0;
+    Ok(Recovered { index, tail, report: Opened { entries, cut } })
+}
+
+/// Removes what has no meaning at a start: what was begun and not finished, and what retention has
+/// dropped already.
+fn clear(files: &dyn Files, floor: &Floor) -> io::Result<()> {
+    whole_file::clear_unfinished(files)?;
+    if files.list()?.iter().any(|name| name == next::NAME) {
+        files.remove(next::NAME)?;
+    }
+    floor::clear_below(files, floor.first)
+}
+
+/// Reads the log and changes nothing. What is shown is durable.
+pub(super) fn read(files: &dyn Files, log: Log) -> Result<Index, LogError> {
+    let floor = floor::read(files, log)?;
+    let found = read_from(files, log, 0, Access::Read, floor)?;
+    // A group may still be on its way.
+    let sync = found.newest.as_ref().map_or(Ok(()), |newest| newest.file.sync_data());
+    sync.map_err(|error| unavailable("the newest segment", &error))?;
+    Ok(found.index)
+}
+
+fn read_from(
+    files: &dyn Files,
+    log: Log,
+    append_ids_max: usize,
+    access: Access,
+    floor: Floor,
+) -> Result<Found, LogError> {
+    let first = floor.first;
+    let mut segments = names(files)?;
+    segments.retain(|segment| *segment >= first);
+    let mut length_before = floor.length_before;
+    let mut index = Index::new(floor, append_ids_max);
+
+    let headless = headless(files, segments.last().copied())?;
+    let newest = match &headless {
+        Some(_) => segments.pop().and_then(|_| segments.pop()),
+        None => segments.pop(),
+    };
+    for first in segments {
+        let at = Place { files, log, first, length_before };
+        let (sealed, rows) = at.read_sealed(&index, access)?;
+        length_before = sealed.length;
+        index.push_sealed(sealed, rows);
+    }
+    let mut found = Found { index, cut: None, newest: None, headless: None };
+    remember(files, log, append_ids_max as u64, &mut found.index)?;
+    if let Some(first) = newest {
+        if access == Access::Write {
+            remove_index(files, first)?;
+        }
+        let at = Place { files, log, first, length_before };
+        at.read_newest(&mut found, headless.is_some())?;
+    }
+    let next = found.index.next();
+    let missing = |first: Offset| {
+        let reason = format!("{}: the segment with offset {next} is missing", segment::name(first));
+        LogError::Damaged { offset: next, reason }
+    };
+    if let Some((first, bytes)) = headless {
+        if first != next || (found.newest.is_none() && first > Offset(1)) {
+            return Err(missing(first));
+        }
+        let segment = segment::name(first);
+        found.headless = Some(segment.clone());
+        found.cut = Some(Cut { segment, byte: 0, bytes, offset: first });
+    } else if found.newest.is_none() && first > Offset(1) {
+        return Err(missing(first));
+    }
+    Ok(found)
+}
+
+/// Returns the first offsets of all segments, in order.
+fn names(files: &dyn Files) -> Result<Vec<Offset>, LogError> {
+    let names = files.list().map_err(|error| unavailable("the folder", &error))?;
+    let mut segments: Vec<Offset> =
+        names.iter().filter_map(|name| segment::first_of(name)).collect();
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// Returns the newest segment if a crash came while it was begun, so that it holds nothing yet, and
+/// how many bytes it has.
+fn headless(files: &dyn Files, newest: Option<Offset>) -> Result<Option<(Offset, u64)>, LogError> {
+    let Some(first) = newest else { return Ok(None) };
+    let name = segment::name(first);
+    let read = || -> io::Result<bool> {
+        let file = files.open(&name)?;
+        Ok(Header::read(&header_bytes(&*file)?).is_some())
+    };
+    if read().map_err(|error| unavailable(&name, &error))? {
+        return Ok(None);
+    }
+    let (_, bytes) = reader::load(files, &name).map_err(|error| unavailable(&name, &error))?;
+    Ok((!GroupHeader::is_in(&bytes)).then_some((first, scan::used(&bytes) as u64)))
+}
+
+/// Returns the bytes of a segment's header, or as many as there are.
+fn header_bytes(file: &dyn File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length.min(segment::HEADER_BYTES)];
+    file.read_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// A segment, and what stands before it.
+struct Place<'a> {
+    files: &'a dyn Files,
+    log: Log,
+    first: Offset,
+    length_before: u64,
+}
+
+impl Place<'_> {
+    /// Reads a sealed segment, if its index holds no more than that and its header.
+    fn read_sealed(&self, index: &Index, access: Access) -> Result<(Sealed, Vec<Row>), LogError> {
+        let name = segment::name(self.first);
+        let file = self.files.open(&name).map_err(|error| unavailable(&name, &error))?;
+        let front =
+            || -> io::Result<(Vec<u8>, u64)> { Ok((header_bytes(&*file)?, file.length()?)) };
+        let (header, length) = front().map_err(|error| unavailable(&name, &error))?;
+        self.check_header(index, &header)?;
+        if let Some(front) = self.read_index(length)
+            && index.follows(&front.rows)
+        {
+            return Ok(Sealed::filed(self.first, length, front));
+        }
+        let sealed = self.scan_sealed(index, access)?;
+        let Form::Held(contents) = &sealed.form else { return Ok((sealed, Vec::new())) };
+        let rows = contents.rows().collect();
+        match access {
+            Access::Read => Ok((sealed, rows)),
+            Access::Write => Ok((self.file(sealed)?, rows)),
         }
     }
 
-    fn has_group_after_end(&self) -> bool {
-        GroupHeader::is_in(self.bytes.get(self.end + 1..).unwrap_or_default())
+    fn check_header(&self, index: &Index, header: &[u8]) -> Result<(), LogError> {
+        scan::check_header(self.log, self.first, index.next(), self.length_before, header)
+            .map_err(|fault| fault.damaged(&segment::name(self.first)))
     }
 
+    /// Reads the index of a segment of this length; `None` when there is none that holds.
+    fn read_index(&self, length: u64) -> Option<sealed::Front> {
+        let file = self.files.open(&sealed::name(self.first)).ok()?;
+        let front = sealed::read_front(&*file).ok()??;
+        front.is_of(self.log, self.first, length).then_some(front)
+    }
+
+    fn scan_sealed(&self, index: &Index, access: Access) -> Result<Sealed, LogError> {
+        let name = segment::name(self.first);
+        let loaded = reader::load(self.files, &name);
+        let (file, bytes) = loaded.map_err(|error| unavailable(&name, &error))?;
+        let tip = |stream: &Stream| Some(index.tip(stream));
+        let (contents, progress, read) = scan::segment(self.log, self.first, &bytes, &tip);
+        read.map_err(|fault| fault.damaged(&name))?;
+        let length = progress.end as u64;
+        if access == Access::Write && progress.end < bytes.len() {
+            // The crash came when the next segment had been begun, and this one not yet cut.
+            let cut = || file.set_length(length).and_then(|()| file.sync_data());
+            cut().map_err(|error| unavailable(&name, &error))?;
+        }
+        Ok(Sealed::held(contents, length))
+    }
+
+    /// Writes the index that was missing. Where that fails it stays in memory, and is tried again
+    /// while the log is open.
+    fn file(&self, sealed: Sealed) -> Result<Sealed, LogError> {
+        let Form::Held(contents) = &sealed.form else { return Ok(sealed) };
+        let name = sealed::name(self.first);
+        let bytes = sealed::write(self.log, contents, sealed.length);
+        match whole_file::put(self.files, &name, &bytes) {
+            Ok(()) => Ok(Sealed { form: sealed::form(sealed.entries, bytes.len()), ..sealed }),
+            Err(PutError::Discarded(error)) => {
+                tracing::warn!(log = %self.log, name, %error, "an index cannot be written yet");
+                Ok(sealed)
+            }
+            Err(PutError::Broken(error)) => Err(unavailable(&name, &error)),
+        }
+    }
+
+    /// Reads the newest segment. When one without a header follows, this one was complete.
+    fn read_newest(&self, found: &mut Found, is_followed: bool) -> Result<(), LogError> {
+        let name = segment::name(self.first);
+        let loaded = reader::load(self.files, &name);
+        let (file, bytes) = loaded.map_err(|error| unavailable(&name, &error))?;
+        self.check_header(&found.index, &bytes)?;
+        let tip = |stream: &Stream| Some(found.index.tip(stream));
+        let (contents, progress, read) = scan::segment(self.log, self.first, &bytes, &tip);
+        let end = progress.end;
+        let has_group_behind = || GroupHeader::is_in(bytes.get(end + 1..).unwrap_or_default());
+        let used = match read {
+            Ok(()) if bytes.len() == end => Some(end),
+            Ok(()) => None,
+            Err(fault) if fault.torn && !is_followed && !has_group_behind() => {
+                Some(scan::used(&bytes))
+            }
+            Err(fault) => return Err(fault.damaged(&name)),
+        };
+        found.cut = used.map(|used| Cut {
+            segment: name,
+            byte: end as u64,
+            bytes: (used - end) as u64,
+            offset: progress.next,
+        });
+        found.index.push_newest(Arc::clone(&file), contents, end as u64);
+        found.newest = Some(Newest { file, bytes, end, proven: progress.proven });
+        Ok(())
+    }
+}
+
+/// An index beside the newest segment is from a time when that was not the newest.
+fn remove_index(files: &dyn Files, newest: Offset) -> Result<(), LogError> {
+    let name = sealed::name(newest);
+    let remove = || -> io::Result<()> {
+        if files.list()?.contains(&name) { files.remove(&name) } else { Ok(()) }
+    };
+    remove().map_err(|error| unavailable(&name, &error))
+}
+
+/// Takes in the append ids of the newest sealed segments, as many as are remembered.
+fn remember(files: &dyn Files, log: Log, max: u64, index: &mut Index) -> Result<(), LogError> {
+    let (mut newest, mut entries) = (Vec::new(), 0);
+    for sealed in index.sealed().rev() {
+        if entries >= max {
+            break;
+        }
+        entries += u64::from(sealed.entries);
+        newest.push(Arc::clone(sealed));
+    }
+    for sealed in newest.into_iter().rev() {
+        if let Form::Filed { .. } = sealed.form
+            && let Some((rows, named)) = read_named(files, &sealed)
+        {
+            index.remember(sealed.first, &rows, named);
+            continue;
+        }
+        let sealed = match &sealed.form {
+            Form::Held(_) => sealed,
+            Form::Filed { .. } | Form::Forgotten => {
+                let whole = reader::read_whole(files, log, &sealed);
+                Arc::new(whole.map_err(|whole| match whole {
+                    Whole::Failed(error) => error,
+                    Whole::Missing => {
+                        let name = segment::name(sealed.first);
+                        unavailable(&name, &io::ErrorKind::NotFound.into())
+                    }
+                })?)
+            }
+        };
+        let Form::Held(contents) = &sealed.form else { continue };
+        let (rows, named) = (contents.rows().collect::<Vec<_>>(), contents.named());
+        index.remember(sealed.first, &rows, named);
+        index.replace_by(&sealed);
+    }
+    Ok(())
+}
+
+fn read_named(files: &dyn Files, sealed: &Sealed) -> Option<(Vec<Row>, Vec<Named>)> {
+    let file = files.open(&sealed::name(sealed.first)).ok()?;
+    let front = sealed::read_front(&*file).ok()??;
+    let named = sealed::read_named(&*file, &front).ok()??;
+    Some((front.rows, named))
+}
+
+impl Newest {
     /// Leaves nothing but zeros behind the last whole group.
     ///
     /// That group is written again: if its sync failed, the system may show from its memory what
     /// the disk does not hold.
     fn repair(self, files: &dyn Files, options: &Options) -> Result<Tail, LogError> {
         let unproven = self.bytes.get(self.proven..self.end).unwrap_or_default();
-        let end = self.end as u64;
-        let mut tail =
-            Tail { file: self.file, end, prepared: self.bytes.len() as u64, is_full: false };
+        let (end, prepared) = (self.end as u64, self.bytes.len() as u64);
+        let mut tail = Tail { file: self.file, end, prepared, is_full: false };
         let repair = || -> io::Result<()> {
             tail.file.write_at(unproven, self.proven as u64)?;
-            tail::write_zeros(&*tail.file, end, used(&self.bytes) as u64)?;
+            tail::write_zeros(&*tail.file, end, scan::used(&self.bytes) as u64)?;
             tail.file.sync_data()?;
             files.sync()
         };
@@ -194,63 +359,4 @@ impl Read {
         tail.prepare(0, options)?;
         Ok(tail)
     }
-}
-
-/// Returns the length without the zeros at the end.
-fn used(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-}
-
-type Frames<'a> = Vec<(usize, Frame<'a>)>;
-
-/// Reads the group at `position`, with which `bytes` begin; returns its frames, each with its
-/// byte, and its end.
-fn read_group(bytes: &[u8], position: usize, next: Offset) -> Result<(Frames<'_>, usize), Fault> {
-    let Some(group) = GroupHeader::read(bytes) else {
-        return Err(Fault::torn(next, position, "no group begins here"));
-    };
-    if group.durable_before != position as u64 || group.first != next {
-        let reason = format!("a group of byte {} and offset {}", group.durable_before, group.first);
-        return Err(Fault::certain(next, position, reason));
-    }
-    let mut rest = bytes.get(segment::GROUP_HEADER_BYTES..).unwrap_or_default();
-    // A group that ends early is followed up to the frame that is cut.
-    rest = rest.get(..group.bytes as usize).unwrap_or(rest);
-    let end = position + segment::GROUP_HEADER_BYTES + group.bytes as usize;
-    let mut byte = position + segment::GROUP_HEADER_BYTES;
-    let mut frames = Vec::new();
-    for offset in (next.0..).map(Offset).take(group.frames as usize) {
-        let (frame, after) = segment::read_frame(rest, offset)
-            .map_err(|reason| Fault::torn(offset, byte, reason))?;
-        if frame.is_group_header() {
-            return Err(Fault::certain(offset, byte, "a group begins within a group"));
-        }
-        frames.push((byte, frame));
-        byte += rest.len() - after.len();
-        rest = after;
-    }
-    if byte != end {
-        return Err(Fault::certain(next, position, "the group is longer than its frames"));
-    }
-    Ok((frames, end))
-}
-
-/// Holds an entry against its stream, and takes it in.
-fn push(log: Log, index: &mut Index, byte: usize, frame: Frame<'_>) -> Result<(), Fault> {
-    let fault = |reason: String| Fault::certain(index.next(), byte, reason);
-    let content = Content::from_byte(frame.content_type)
-        .ok_or_else(|| fault(format!("no entry has content type {}", frame.content_type)))?;
-    let header = body::header(content, frame.body).map_err(|error| fault(error.to_string()))?;
-    let (version, hash) = index.tip(&header.stream);
-    if header.stream.log() != log {
-        return Err(fault(format!("{} is not a stream of the {log} log", header.stream)));
-    }
-    if (header.version, header.prev_hash) != (version.next(), hash) {
-        let (stream, found) = (&header.stream, header.version);
-        return Err(fault(format!(
-            "version {found} of {stream} does not follow version {version}"
-        )));
-    }
-    index.push_entry(header, Hash::of(frame.body), byte as u64);
-    Ok(())
 }

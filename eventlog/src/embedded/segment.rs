@@ -92,7 +92,8 @@ impl Header {
     }
 }
 
-const fn number(log: Log) -> u32 {
+/// Returns the number under which a log is known in its files.
+pub(super) const fn number(log: Log) -> u32 {
     match log {
         Log::Ledger => 1,
         Log::Market => 2,
@@ -186,6 +187,26 @@ pub(super) fn read_frame(bytes: &[u8], offset: Offset) -> Result<(Frame<'_>, &[u
     Ok((Frame { content_type, body }, rest))
 }
 
+/// A frame that was passed over, its checksum not read.
+pub(super) struct Passed<'a> {
+    pub(super) is_group_header: bool,
+    pub(super) rest: &'a [u8],
+}
+
+/// Passes over the frame with which `bytes` begin; `None` when it ends early.
+pub(super) fn pass_frame(bytes: &[u8]) -> Option<Passed<'_>> {
+    let mut fields = Fields(bytes);
+    let length = usize::try_from(fields.u32()?).ok()?;
+    let [_, _, _, _, content_type] = fields.array()?;
+    let (_, rest) = fields.0.split_at_checked(length)?;
+    Some(Passed { is_group_header: content_type == GROUP_HEADER, rest })
+}
+
+/// Returns the length of the frame with which `bytes` begin, whether or not it ends early.
+pub(super) fn frame_length(bytes: &[u8]) -> Option<u64> {
+    Fields(bytes).u32().map(|length| FRAME_BYTES as u64 + u64::from(length))
+}
+
 fn checksum(offset: Offset, content_type: u8, body: &[u8]) -> u32 {
     let mut place = [content_type; 9];
     if let Some(front) = place.first_chunk_mut() {
@@ -194,21 +215,39 @@ fn checksum(offset: Offset, content_type: u8, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&place), body)
 }
 
-/// What is left to read of fields of fixed length.
-struct Fields<'a>(&'a [u8]);
+/// What is left to read of fields that stand one behind the other.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
-impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+impl<'a> Fields<'a> {
+    pub(super) fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
+
+    /// Reads a text, which its length stands in front of.
+    pub(super) fn text(&mut self) -> Option<&'a str> {
+        let length = u16::from_le_bytes(self.array()?);
+        std::str::from_utf8(self.bytes(usize::from(length))?).ok()
+    }
+}
+
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
+    let length = u16::try_from(text.len()).expect("the name of a stream is short");
+    out.extend(length.to_le_bytes());
+    out.extend(text.as_bytes());
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::embedded::Options;
+use crate::embedded::next::{self, Begun};
 use crate::embedded::segment::{self, Header};
+use crate::embedded::{Options, is_full};
 use crate::entry::Offset;
 use crate::files::{File, Files};
 use crate::log::LogError;
@@ -47,6 +48,20 @@ impl Tail {
         Ok(tail)
     }
 
+    /// Begins a segment in a file that was prepared for it. It is durable, with its name, when this
+    /// returns.
+    pub(super) fn adopt(files: &dyn Files, begun: Begun, header: Header) -> Result<Self, Failure> {
+        let Begun { file, prepared } = begun;
+        let name = segment::name(header.first);
+        let header = header.write();
+        let end = header.len() as u64;
+        file.write_at(&header, 0).map_err(Failure::Broken)?;
+        file.sync_data().map_err(Failure::Broken)?;
+        files.rename(next::NAME, &name).map_err(Failure::of)?;
+        files.sync().map_err(Failure::Broken)?;
+        Ok(Self { file, end, prepared: prepared.max(end), is_full: false })
+    }
+
     /// Sees to it that a group of this length leaves at least one zero behind it, by which a start
     /// knows that the file has not lost its end.
     pub(super) fn prepare(&mut self, group_bytes: u64, options: &Options) -> Result<(), Failure> {
@@ -65,10 +80,7 @@ impl Tail {
 
 impl Failure {
     fn of(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Broken(error),
-        }
+        if is_full(&error) { Self::Full } else { Self::Broken(error) }
     }
 }
 

@@ -1,15 +1,31 @@
 //! The promises of the port on files, what a failing disk does to them, and what a start says.
 
+use std::path::Path;
+
 use super::*;
+use domain::time::Timestamp;
+
 use crate::contract;
 use crate::contract::{draft, stream, ticks};
 use crate::files::Disk;
+use crate::log::{Retention, Trim};
+use led::{Led, segments, write, write_tidily};
 use ram::{Bytes, Ram, Which};
 
+mod led;
 mod ram;
 
+mod crashed;
 mod damage;
 mod golden;
+mod sealed_segments;
+mod tidied;
+mod trimmed;
+
+mod followed;
+
+mod copied;
+mod verified;
 
 fn small() -> Options {
     Options { segment_bytes: 4 << 10, prepare_bytes: 1 << 10, append_ids_max: 1 << 10 }
@@ -19,31 +35,15 @@ fn open(files: Arc<dyn Files>) -> Result<(Embedded, Opened), LogError> {
     Embedded::open(files, Log::Market, small())
 }
 
-/// Writes one group after the other, each of drafts for different streams.
-fn write(files: Arc<dyn Files>, options: Options, groups: &[Vec<Draft>]) {
-    let Recovered { index, tail, .. } = recovery::recover(&*files, Log::Market, &options).unwrap();
-    let head = watch::Sender::new(index.head());
-    let (index, stopped) = (Mutex::new(index), OnceLock::new());
-    let shared = Arc::new(Shared { log: Log::Market, head, index, stopped });
-    let mut writer = Writer { files, shared: Arc::clone(&shared), tail, options };
-    for group in groups {
-        let request = |draft: &Draft| {
-            let (version, prev_hash) = shared.index().tip(&draft.stream);
-            let sealed = body::seal(draft, version.next(), prev_hash).unwrap();
-            let content = sealed.content;
-            let header = body::header(content, &sealed.body).unwrap();
-            Request { header, sealed, answer: oneshot::channel().0 }
-        };
-        let offset = shared.index().next();
-        assert!(writer.commit(group.iter().map(request).collect()).is_continue());
-        assert_eq!(shared.index().next().0, offset.0 + group.len() as u64);
-    }
+async fn read_all(log: &Embedded) -> Vec<Entry> {
+    read_all_of(log).await
 }
 
-async fn read_all(log: &Embedded) -> Vec<Entry> {
-    let mut entries = Vec::new();
+async fn read_all_of(log: &dyn ReadLog) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
     loop {
-        let read = log.read(Offset(entries.len() as u64), usize::MAX).await.unwrap();
+        let after = entries.last().map_or(Offset(0), |entry| entry.offset);
+        let read = log.read(after, usize::MAX).await.unwrap();
         if read.is_empty() {
             return entries;
         }
@@ -64,11 +64,13 @@ async fn the_log_on_files_keeps_the_promises_of_the_port() {
         let disk = Disk::open(folder.path().join(number.get().to_string())).unwrap();
         Embedded::open(Arc::new(disk), log, small()).unwrap().0
     };
-    contract::check(fresh).await;
+    contract::check(&fresh).await;
+    contract::check_trimmed(&fresh).await;
 
-    let folder = folder.path().join("reopened");
-    let open = async || open(Arc::new(Disk::open(&folder).unwrap())).unwrap().0;
-    contract::check_reopened(open).await;
+    let (reopened, trimmed) = (folder.path().join("reopened"), folder.path().join("trimmed"));
+    let open = |folder: &Path| open(Arc::new(Disk::open(folder).unwrap())).unwrap().0;
+    contract::check_reopened(async || open(&reopened)).await;
+    contract::check_trimmed_reopened(async || open(&trimmed)).await;
 }
 
 #[test]
@@ -167,7 +169,7 @@ async fn whichever_call_is_the_last_what_was_answered_is_kept() {
                 answered.extend(next(&log, id).await);
             }
         }
-        for survived in [ram.bytes(), ram.synced()] {
+        for survived in [ram.bytes(), ram.synced(), ram.named()] {
             let (log, report) = open(Ram::of(&survived)).unwrap();
             let entries = read_all(&log).await;
             assert!(entries.len() >= answered.len() && entries.len() <= answered.len() + 1);

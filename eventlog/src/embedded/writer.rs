@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::body::Sealed;
-use crate::embedded::segment::{self, GroupHeader};
+use crate::embedded::next::Begun;
+use crate::embedded::segment::{self, GroupHeader, Header as SegmentHeader};
 use crate::embedded::tail::{Failure, Tail};
 use crate::embedded::{Options, Shared};
 use crate::entry::Offset;
@@ -42,6 +43,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) tail: Tail,
     pub(super) options: Options,
+    /// Whether the next segment has been asked for.
+    pub(super) wants_next: bool,
 }
 
 impl Writer {
@@ -59,7 +62,8 @@ impl Writer {
                 bytes += next.sealed.body.len();
                 group.push(next);
             }
-            if self.commit(group).is_break() {
+            // Another thread may have found that the log must not go on.
+            if self.shared.is_stopped() || self.commit(group).is_break() {
                 return;
             }
         }
@@ -95,7 +99,7 @@ impl Writer {
     /// is durable, so of each stream only the first in a group can follow.
     fn fitting(&self, requests: Vec<Request>) -> (Vec<Request>, Vec<Request>) {
         let fits: Vec<bool> = {
-            let index = self.shared.index();
+            let index = self.shared.reader.index();
             let mut taken = BTreeSet::new();
             let fits = |request: &'_ Request| {
                 let (version, hash) = index.tip(&request.header.stream);
@@ -120,26 +124,51 @@ impl Writer {
         let is_empty = self.tail.end == segment::HEADER_BYTES as u64;
         let fits = is_empty || self.tail.end + bytes < self.options.segment_bytes;
         if self.tail.is_full || !fits {
-            self.roll()?;
+            self.roll(self.shared.next.take())?;
         }
-        self.tail.prepare(bytes, &self.options)
+        match self.tail.prepare(bytes, &self.options) {
+            // The zeros of the next segment, if there are any, are space that entries need now.
+            Err(Failure::Full) if self.tail.end > segment::HEADER_BYTES as u64 => {
+                let begun = self.shared.next.wait_and_take();
+                let begun = begun.ok_or(Failure::Full)?;
+                self.roll(Some(begun))?;
+                self.tail.prepare(bytes, &self.options)
+            }
+            done => done,
+        }?;
+        if !self.wants_next && self.tail.end + bytes > self.options.segment_bytes / 2 {
+            self.wants_next = true;
+            self.shared.chores.want_next();
+        }
+        Ok(())
     }
 
-    fn roll(&mut self) -> Result<(), Failure> {
+    fn roll(&mut self, begun: Option<Begun>) -> Result<(), Failure> {
         // Whatever comes of it: where a next segment may have been begun, none goes in here.
         self.tail.is_full = true;
-        let (log, first) = (self.shared.log, self.shared.index().next());
-        let next = Tail::create(&*self.files, log, first, self.tail.end, &self.options)?;
-        self.shared.index().push_segment(Arc::clone(&next.file));
+        let (log, first) = (self.shared.log, self.shared.reader.index().next());
+        let next = match begun {
+            Some(begun) => {
+                let header = SegmentHeader::new(log, first, self.tail.end);
+                let adopted = Tail::adopt(&*self.files, begun, header);
+                self.shared.next.release();
+                adopted?
+            }
+            None => Tail::create(&*self.files, log, first, self.tail.end, &self.options)?,
+        };
+        self.shared.reader.index().push_open(Arc::clone(&next.file));
+        self.wants_next = false;
         let full = std::mem::replace(&mut self.tail, next);
         // Not before the next one is durable: a last segment without zeros has lost its end.
         full.file.set_length(full.end).map_err(Failure::Broken)?;
-        full.file.sync_data().map_err(Failure::Broken)
+        full.file.sync_data().map_err(Failure::Broken)?;
+        self.shared.chores.want_filing();
+        Ok(())
     }
 
     /// Writes and syncs the group; returns where each entry's frame begins.
-    fn write(&mut self, group: &[Request]) -> Result<Vec<u64>, Failure> {
-        let first = self.shared.index().next();
+    fn write(&mut self, group: &[Request]) -> Result<Vec<u32>, Failure> {
+        let first = self.shared.reader.index().next();
         let bytes = frames_bytes(group);
         let header = GroupHeader {
             durable_before: self.tail.end,
@@ -149,9 +178,10 @@ impl Writer {
         };
         let mut out = Vec::with_capacity(segment::GROUP_HEADER_BYTES + bytes);
         header.write(&mut out);
-        let mut positions = Vec::with_capacity(group.len());
+        let mut positions: Vec<u32> = Vec::with_capacity(group.len());
         for (offset, request) in (first.0..).map(Offset).zip(group) {
-            positions.push(self.tail.end + out.len() as u64);
+            let position = self.tail.end + out.len() as u64;
+            positions.push(position.try_into().expect("a segment stays below SEGMENT_BYTES_MAX"));
             let Sealed { content, body, .. } = &request.sealed;
             segment::write_frame(&mut out, offset, *content as u8, body);
         }
@@ -163,9 +193,9 @@ impl Writer {
 
     /// Shows a durable group to readers and answers it. A reader must never act on an entry that
     /// a crash can still take back.
-    fn publish(&self, group: Vec<Request>, positions: Vec<u64>) {
+    fn publish(&self, group: Vec<Request>, positions: Vec<u32>) {
         let mut answers = Vec::with_capacity(group.len());
-        let mut index = self.shared.index();
+        let mut index = self.shared.reader.index();
         index.set_end(self.tail.end);
         for (Request { header, sealed, answer }, position) in group.into_iter().zip(positions) {
             answers.push((answer, index.next()));

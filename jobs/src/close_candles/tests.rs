@@ -1,102 +1,37 @@
 //! The job between two logs in memory, killed and started again, and beside another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
-use async_trait::async_trait;
-use domain::candle::Candle;
-use domain::market::event::MarketEvent;
-use domain::tick::{Side, Tick};
-use domain::time::Timestamp;
-use eventlog::entry::{Draft, Entry, Offset, Version};
-use eventlog::log::{Appended, Durability, ReadLog};
+use eventlog::entry::{Entry, Offset};
+use eventlog::log::ReadLog;
 use eventlog::memory::Memory;
+use eventlog::stream::Log;
 use projections::history::{PAGE_MAX, Page, Query};
 use projections::projector;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Jobs;
+use crate::house::{House, Shaky, at, drawn};
 
-struct Midnight;
-
-impl Clock for Midnight {
-    fn now(&self) -> Timestamp {
-        at("23:59:59")
-    }
+async fn take_turn(house: &House, views: &Views) -> Left {
+    turn(views, house.ledger.as_ref(), house.clock.as_ref()).await.unwrap()
 }
 
-fn at(time: &str) -> Timestamp {
-    format!("2024-03-21T{time}Z").parse().unwrap()
-}
-
-/// A node's two logs. Views come and go; the logs stay.
-#[derive(Clone)]
-struct House {
-    ledger: Arc<Memory>,
-    market: Arc<Memory>,
-}
-
-impl House {
-    fn new() -> Self {
-        Self {
-            ledger: Arc::new(Memory::new(Log::Ledger)),
-            market: Arc::new(Memory::new(Log::Market)),
+/// What the ledger holds: an entry a line.
+async fn recorded(house: &House) -> Vec<String> {
+    let draw = |event: &Event| match event {
+        Event::Candle(CandleEvent::CandleClosed { interval: Interval::Minute, candle }) => {
+            drawn(candle)
         }
-    }
-
-    /// Records trades of an instrument, drawn as `ID TIME PRICE` and parted by commas.
-    async fn trade(&self, instrument: &str, trades: &str) {
-        let tick = |trade: &str| {
-            let words: Vec<&str> = trade.split_whitespace().collect();
-            Event::Market(MarketEvent::TickObserved(Tick {
-                trade_id: words[0].parse().unwrap(),
-                price: words[2].parse().unwrap(),
-                quantity: "0.5".parse().unwrap(),
-                taker: Side::Buy,
-                traded_at: at(words[1]),
-                received_at: at(words[1]),
-            }))
-        };
-        let actor =
-            Actor { principal: "binance".into(), role: "feed".into(), via: "intake".into() };
-        let pen = Pen { log: self.market.as_ref(), clock: &Midnight, actor: &actor };
-        let stream: Stream = format!("market-binance.{instrument}").parse().unwrap();
-        let events = trades.split(',').map(tick).collect();
-        pen.put(&stream, trades.as_bytes(), events, Expected::Any).await.unwrap();
-    }
-
-    /// Returns views that show both logs, as after a start.
-    async fn views(&self) -> Arc<Views> {
-        let views = Arc::new(Views::new(Vec::new()));
-        self.show(&views).await;
-        views
-    }
-
-    async fn show(&self, views: &Views) {
-        projector::catch_up(Log::Ledger, self.ledger.as_ref(), views).await.unwrap();
-        projector::catch_up(Log::Market, self.market.as_ref(), views).await.unwrap();
-    }
-
-    async fn turn(&self, views: &Views) -> Left {
-        turn(views, self.ledger.as_ref(), &Midnight).await.unwrap()
-    }
-
-    /// What the ledger holds: an entry a line, each minute as its time, trades and revision.
-    async fn recorded(&self) -> Vec<String> {
-        let draw = |event: &Event| match event {
-            Event::Candle(CandleEvent::CandleClosed { interval: Interval::Minute, candle }) => {
-                let Candle { opened_at, trades, revision, .. } = candle;
-                format!("{} {trades} r{revision}", &opened_at.to_shortest()[11..16])
-            }
-            other => panic!("{other:?}"),
-        };
-        let entries = self.ledger.read(Offset(0), usize::MAX).await.unwrap();
-        let line = |entry: &Entry| {
-            let minutes: Vec<String> = entry.events.iter().map(draw).collect();
-            format!("{}: {}", entry.stream, minutes.join(", "))
-        };
-        entries.iter().map(line).collect()
-    }
+        other => panic!("{other:?}"),
+    };
+    let line = |entry: &Entry| {
+        let minutes: Vec<String> = entry.events.iter().map(draw).collect();
+        format!("{}: {}", entry.stream, minutes.join(", "))
+    };
+    house.in_ledger("candles-").await.iter().map(line).collect()
 }
 
 /// All candles of BTC-USDT that are closed, of every interval.
@@ -117,13 +52,13 @@ async fn an_hour_that_has_closed_is_one_entry() {
     let house = House::new();
     house.trade("BTC-USDT", "1 09:10:00 10,2 09:10:30 11,3 09:59:59 12,4 10:00:01 13").await;
     let views = house.views().await;
-    assert_eq!(house.turn(&views).await, Left::Nothing);
-    assert!(house.recorded().await.is_empty());
+    assert_eq!(take_turn(&house, &views).await, Left::Nothing);
+    assert!(recorded(&house).await.is_empty());
 
     house.trade("ETH-USDT", "1 10:00:02 10").await;
     house.show(&views).await;
-    assert_eq!(house.turn(&views).await, Left::Nothing);
-    assert_eq!(house.recorded().await, ["candles-binance.BTC-USDT: 09:10 2 r0, 09:59 1 r0"]);
+    assert_eq!(take_turn(&house, &views).await, Left::Nothing);
+    assert_eq!(recorded(&house).await, ["candles-binance.BTC-USDT: 09:10 2 r0, 09:59 1 r0"]);
     let entry = house.ledger.read(Offset(0), 1).await.unwrap().remove(0);
     let Actor { principal, role, via } = entry.actor;
     assert_eq!([principal, role, via], ["candles", "job", "jobs"]);
@@ -135,15 +70,15 @@ async fn nothing_is_recorded_twice_whenever_the_job_is_killed() {
     let house = House::new();
     house.trade("BTC-USDT", "1 09:10:00 10,2 10:30:00 11,3 11:00:02 12").await;
     let killed_before_the_fold = house.views().await;
-    house.turn(&killed_before_the_fold).await;
+    take_turn(&house, &killed_before_the_fold).await;
     // It goes on without a restart, and its views are behind.
-    assert_eq!(house.turn(&killed_before_the_fold).await, Left::All);
+    assert_eq!(take_turn(&house, &killed_before_the_fold).await, Left::All);
 
     for _ in 0..3 {
         let views = house.views().await;
-        assert_eq!(house.turn(&views).await, Left::Nothing);
+        assert_eq!(take_turn(&house, &views).await, Left::Nothing);
     }
-    assert_eq!(house.recorded().await.len(), 2);
+    assert_eq!(recorded(&house).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,21 +86,21 @@ async fn a_late_trade_has_its_hour_recorded_again() {
     let house = House::new();
     house.trade("BTC-USDT", "1 09:10:00 10,2 09:20:00 11,3 10:00:02 12").await;
     let views = house.views().await;
-    house.turn(&views).await;
+    take_turn(&house, &views).await;
     house.trade("BTC-USDT", "0 09:10:01 9").await;
     house.show(&views).await;
-    house.turn(&views).await;
+    take_turn(&house, &views).await;
 
     assert_eq!(
-        house.recorded().await,
+        recorded(&house).await,
         [
             "candles-binance.BTC-USDT: 09:10 1 r0, 09:20 1 r0",
             "candles-binance.BTC-USDT: 09:10 2 r1, 09:20 1 r0",
         ]
     );
     let views = house.views().await;
-    house.turn(&views).await;
-    assert_eq!(house.recorded().await.len(), 2);
+    take_turn(&house, &views).await;
+    assert_eq!(recorded(&house).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,11 +112,11 @@ async fn what_is_due_is_recorded_in_turns() {
     house.trade("BTC-USDT", "1 10:00:02 10").await;
     let views = house.views().await;
 
-    assert_eq!(house.turn(&views).await, Left::More);
-    assert_eq!(house.recorded().await.len(), TURN_HOURS_MAX);
+    assert_eq!(take_turn(&house, &views).await, Left::More);
+    assert_eq!(recorded(&house).await.len(), TURN_HOURS_MAX);
     house.show(&views).await;
-    assert_eq!(house.turn(&views).await, Left::Nothing);
-    assert_eq!(house.recorded().await.len(), 70);
+    assert_eq!(take_turn(&house, &views).await, Left::Nothing);
+    assert_eq!(recorded(&house).await.len(), 70);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +130,7 @@ async fn the_ledger_alone_gives_the_same_closed_candles_and_so_do_both_logs() {
         house.trade("BTC-USDT", &minutes.join(",")).await;
     }
     let views = house.views().await;
-    while house.turn(&views).await != Left::Nothing {
+    while take_turn(&house, &views).await != Left::Nothing {
         house.show(&views).await;
     }
     house.show(&views).await;
@@ -203,7 +138,7 @@ async fn the_ledger_alone_gives_the_same_closed_candles_and_so_do_both_logs() {
     // The last hour is open still; the next one closes it.
     house.trade("BTC-USDT", "9999 22:00:02 100").await;
     house.show(&views).await;
-    house.turn(&views).await;
+    take_turn(&house, &views).await;
     house.show(&views).await;
     let of_both = house.views().await;
     assert_eq!(closed(&of_both), closed(&views));
@@ -249,11 +184,11 @@ proptest! {
                 }
                 if place % 5 == 0 {
                     let views = house.views().await;
-                    house.turn(&views).await;
+                    take_turn(&house, &views).await;
                 }
             }
             let views = house.views().await;
-            house.turn(&views).await;
+            take_turn(&house, &views).await;
             house.show(&views).await;
             let of_rest = rest.views().await;
             let all_but_coarse_revisions = |views| {
@@ -272,66 +207,6 @@ proptest! {
     }
 }
 
-/// A ledger that cannot be reached now and then, and whose head is behind: as for another node
-/// that asked a moment ago.
-struct Shaky {
-    ledger: Arc<Memory>,
-    calls: AtomicUsize,
-    behind: bool,
-}
-
-#[async_trait]
-impl ReadLog for Shaky {
-    async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Entry>, LogError> {
-        self.ledger.read(after, limit).await
-    }
-
-    async fn read_stream(
-        &self,
-        stream: &Stream,
-        after: Version,
-        limit: usize,
-    ) -> Result<Vec<Entry>, LogError> {
-        self.ledger.read_stream(stream, after, limit).await
-    }
-
-    async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError> {
-        self.ledger.last(stream).await
-    }
-
-    async fn head(&self) -> Result<Offset, LogError> {
-        if self.behind {
-            return Ok(Offset(0));
-        }
-        match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
-            0 => Err(LogError::Unavailable("no answer".to_owned())),
-            _ => self.ledger.head().await,
-        }
-    }
-
-    async fn wait_after(&self, after: Offset) -> Result<(), LogError> {
-        self.ledger.wait_after(after).await
-    }
-
-    fn durability(&self) -> Durability {
-        self.ledger.durability()
-    }
-}
-
-#[async_trait]
-impl EventLog for Shaky {
-    async fn append(&self, draft: Draft, expected: Expected) -> Result<Appended, LogError> {
-        match self.calls.fetch_add(1, Ordering::Relaxed) % 4 {
-            0 => Err(LogError::Unavailable("no answer".to_owned())),
-            1 => {
-                self.ledger.append(draft, expected).await?;
-                Err(LogError::OutcomeUnknown)
-            }
-            _ => self.ledger.append(draft, expected).await,
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn two_nodes_at_once_record_an_hour_once() {
     let house = House::new();
@@ -339,9 +214,9 @@ async fn two_nodes_at_once_record_an_hour_once() {
     let ledger = Shaky { ledger: house.ledger.clone(), calls: AtomicUsize::new(2), behind: true };
     for views in [house.views().await, Arc::new(Views::new(Vec::new()))] {
         projector::catch_up(Log::Market, house.market.as_ref(), &views).await.unwrap();
-        assert_eq!(turn(&views, &ledger, &Midnight).await.unwrap(), Left::Nothing);
+        assert_eq!(turn(&views, &ledger, house.clock.as_ref()).await.unwrap(), Left::Nothing);
     }
-    assert_eq!(house.recorded().await.len(), 1);
+    assert_eq!(recorded(&house).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,7 +225,9 @@ async fn the_job_runs_on_its_own_and_outlasts_a_ledger_that_fails() {
     let ledger: Arc<Shaky> =
         Arc::new(Shaky { ledger: house.ledger.clone(), calls: AtomicUsize::new(0), behind: false });
     let views = house.views().await;
-    let job = tokio::spawn(crate::run(views.clone(), ledger, Arc::new(Midnight)));
+    let (clock, jobs_views) = (house.clock.clone(), views.clone());
+    let jobs = Jobs { views: jobs_views, ledger, clock, retirement: None };
+    let job = tokio::spawn(crate::run(jobs));
     let projectors = [
         tokio::spawn(projector::follow(Log::Market, house.market.clone(), views.clone())),
         tokio::spawn(projector::follow(Log::Ledger, house.ledger.clone(), views.clone())),
@@ -362,53 +239,9 @@ async fn the_job_runs_on_its_own_and_outlasts_a_ledger_that_fails() {
         }
     }
 
-    assert_eq!(house.recorded().await.len(), 4);
+    assert_eq!(recorded(&house).await.len(), 4);
     job.abort();
     for projector in projectors {
         projector.abort();
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_damaged_ledger_ends_the_jobs() {
-    struct Damaged(Memory);
-
-    #[async_trait]
-    impl ReadLog for Damaged {
-        async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Entry>, LogError> {
-            self.0.read(after, limit).await
-        }
-        async fn read_stream(
-            &self,
-            stream: &Stream,
-            after: Version,
-            limit: usize,
-        ) -> Result<Vec<Entry>, LogError> {
-            self.0.read_stream(stream, after, limit).await
-        }
-        async fn last(&self, stream: &Stream) -> Result<Option<Entry>, LogError> {
-            self.0.last(stream).await
-        }
-        async fn head(&self) -> Result<Offset, LogError> {
-            Err(LogError::Damaged { offset: Offset(7), reason: "a bad checksum".to_owned() })
-        }
-        async fn wait_after(&self, after: Offset) -> Result<(), LogError> {
-            self.0.wait_after(after).await
-        }
-        fn durability(&self) -> Durability {
-            self.0.durability()
-        }
-    }
-
-    #[async_trait]
-    impl EventLog for Damaged {
-        async fn append(&self, draft: Draft, expected: Expected) -> Result<Appended, LogError> {
-            self.0.append(draft, expected).await
-        }
-    }
-
-    let views = Arc::new(Views::new(Vec::new()));
-    let ledger = Arc::new(Damaged(Memory::new(Log::Ledger)));
-    let error = crate::run(views, ledger, Arc::new(Midnight)).await;
-    assert!(matches!(error, LogError::Damaged { .. }));
 }

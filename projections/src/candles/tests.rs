@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::{Page, Query};
-use crate::sample::{at, entries, entry_of};
+use crate::sample::{at, copy_of, entries, entry_of};
 
 fn fold(table: &str) -> Candles {
     let mut candles = Candles::default();
@@ -34,6 +34,35 @@ fn a_gap_is_remembered_until_it_is_filled() {
     assert_eq!(gaps(opened), [(2, 4, false)]);
     assert_eq!(gaps(&format!("{opened}\nBTC-USDT: unfillable 2-4")), [(2, 4, true)]);
     assert_eq!(gaps(&format!("{opened}\nBTC-USDT: filled 2-4")), []);
+}
+
+#[test]
+fn a_gap_that_the_ledger_knows_outlives_the_market_log() {
+    let copied = "copy: gap 2-4 09:30 09:31\nBTC-USDT: 9 09:40 65000.00 1 buy";
+
+    assert_eq!(gaps(copied), [(2, 4, false)]);
+    assert_eq!(gaps(&format!("{copied}\ncopy: unfillable 2-4")), [(2, 4, true)]);
+    assert_eq!(gaps(&format!("{copied}\nBTC-USDT: filled 2-4")), []);
+    assert_eq!(gaps(&format!("BTC-USDT: filled 2-4\n{copied}")), []);
+}
+
+#[test]
+fn the_ledger_is_told_of_gaps_once() {
+    let table = "BTC-USDT: 1 09:30 65000.00 0.5 buy; gap 2-4 09:30 09:31; gap 6-7 09:30 09:32
+                 BTC-USDT: unfillable 6-7; gap 9-9 09:32 09:33; filled 9-9
+                 ETH-USDT: gap 3-3 09:30 09:31";
+    let mut candles = fold(table);
+    let due = candles.unrecorded_gaps(9);
+    let told: Vec<_> =
+        due.iter().map(|due| (due.instrument.to_string(), due.events.len())).collect();
+    assert_eq!(told, [("BTC-USDT".to_owned(), 3), ("ETH-USDT".to_owned(), 1)]);
+    assert_eq!(candles.unrecorded_gaps(1), due[..1]);
+
+    for UnrecordedGaps { venue, instrument, events } in due {
+        let events = events.into_iter().map(Event::Market).collect();
+        candles.fold(&entry_of(Stream::Gaps { venue, instrument }, 1, events));
+    }
+    assert_eq!(candles.unrecorded_gaps(9), []);
 }
 
 #[test]
@@ -88,7 +117,7 @@ fn the_same_entries_give_the_same_state_hash_also_by_way_of_a_snapshot() {
     let (whole, mut half) = (fold(table), Candles::default());
     let entries = entries(table);
     half.fold(&entries[0]);
-    let mut half: Candles = serde_json::from_str(&serde_json::to_string(&half).unwrap()).unwrap();
+    let mut half = copy_of(&half);
     half.fold(&entries[1]);
     half.fold(&entries[2]);
 
@@ -175,6 +204,10 @@ enum Told {
     /// Trades do not come for so long; then they may.
     Gap {
         pause: i64,
+        ends: Option<bool>,
+    },
+    /// The oldest gap ends after all.
+    LateEnd {
         filled: bool,
     },
     Pulse {
@@ -194,7 +227,8 @@ fn told() -> impl Strategy<Value = Told> {
     let late = prop_oneof![6 => Just(0), 1 => 1i64..200, 1 => 1_000i64..9_000];
     prop_oneof![
         9 => (1i64..900, late, 1u8..99).prop_map(|(pause, late, price)| Told::Trade { pause, late, price }),
-        2 => (1i64..600, any::<bool>()).prop_map(|(pause, filled)| Told::Gap { pause, filled }),
+        2 => (1i64..600, any::<Option<bool>>()).prop_map(|(pause, ends)| Told::Gap { pause, ends }),
+        1 => any::<bool>().prop_map(|filled| Told::LateEnd { filled }),
         1 => (1i64..900).prop_map(|pause| Told::Pulse { pause }),
         3 => Just(Told::Turn),
         2 => (prop::sample::select(Interval::ALL.to_vec()), 1i64..40, 1u8..99)
@@ -219,18 +253,23 @@ fn told_entries(all: &[Told]) -> Vec<Entry> {
                     id + 1_000
                 )]
             }
-            Told::Gap { pause, filled } => {
+            Told::Gap { pause, ends } => {
                 let after = time(now);
                 now = now.plus(pause * 1_000_000);
                 id += 9;
                 let mut lines = vec![format!("BTC-USDT: gap {id}-{id} {after} {}", time(now))];
-                if *filled {
-                    lines.push(format!(
-                        "BTC-USDT: {} {after} 7 1 buy; filled {id}-{id}",
-                        id + 5_000
-                    ));
-                }
+                lines.extend(ends.map(|filled| {
+                    let end = if filled { "filled" } else { "unfillable" };
+                    format!("BTC-USDT: {} {after} 7 1 buy; {end} {id}-{id}", id + 5_000)
+                }));
                 lines
+            }
+            Told::LateEnd { filled } => {
+                let btc = candles.get(&"binance".parse().unwrap(), &"BTC-USDT".parse().unwrap());
+                let gap = btc.and_then(|btc| btc.open_gaps().next());
+                let end = if *filled { "filled" } else { "unfillable" };
+                let line = |gap: &Gap| format!("BTC-USDT: {end} {}-{}", gap.first_id, gap.last_id);
+                gap.map(line).into_iter().collect()
             }
             Told::Pulse { pause } => {
                 now = now.plus(pause * 1_000_000);
@@ -242,6 +281,13 @@ fn told_entries(all: &[Told]) -> Vec<Entry> {
                         |candle| CandleEvent::CandleClosed { interval: Interval::Minute, candle };
                     let events = due.candles.into_iter().map(closed).map(Event::Candle).collect();
                     let entry = entry_of(stream.clone(), 1, events);
+                    candles.fold(&entry);
+                    entries.push(entry);
+                }
+                for due in candles.unrecorded_gaps(2) {
+                    let stream: Stream = "gaps-binance.BTC-USDT".parse().unwrap();
+                    let events = due.events.into_iter().map(Event::Market).collect();
+                    let entry = entry_of(stream, 1, events);
                     candles.fold(&entry);
                     entries.push(entry);
                 }
@@ -316,6 +362,8 @@ proptest! {
             prop_assert_eq!(answers(&other), answers(&as_they_came));
             prop_assert_eq!(other.state_hash(), as_they_came.state_hash());
             prop_assert_eq!(other.unrecorded(99), as_they_came.unrecorded(99));
+            prop_assert_eq!(other.unrecorded_gaps(99), as_they_came.unrecorded_gaps(99));
+            prop_assert_eq!(&other, &as_they_came);
         }
     }
 }

@@ -5,6 +5,10 @@ use domain::time::MINUTE;
 
 use super::*;
 
+fn keep() -> Arc<Shelf> {
+    Arc::new(Shelf::default())
+}
+
 fn bar(minute: i64) -> Candle {
     Candle::filled(seconds(0).plus(minute * MINUTE), "65000.00".parse().unwrap())
 }
@@ -38,7 +42,8 @@ async fn bars_are_recorded_an_hour_an_entry_and_once_by_two_feeds() {
     let ledger = Arc::new(Memory::new(Log::Ledger));
     for (session, minutes) in [(1, -70..130), (2, -65..120)] {
         let options = Options { session: Session(session), books: BookRecording::All };
-        let mut intake = Intake::new(memory(), ledger.clone(), Arc::new(Noon), live(), options);
+        let mut intake =
+            Intake::new(memory(), ledger.clone(), keep(), Arc::new(Noon), live(), options);
         intake.take(&mut vec![told(minutes)]).await.unwrap();
         assert_eq!(intake.venue_clock, Timestamp::MIN);
     }
@@ -55,7 +60,8 @@ async fn bars_told_again_with_other_content_do_not_stop_the_intake() {
     let ledger = Arc::new(Memory::new(Log::Ledger));
     let options = Options { session: Session(1), books: BookRecording::All };
     let log = memory();
-    let mut intake = Intake::new(log.clone(), ledger.clone(), Arc::new(Noon), live(), options);
+    let mut intake =
+        Intake::new(log.clone(), ledger.clone(), keep(), Arc::new(Noon), live(), options);
     let mut others = told(0..60);
     let Heard::Candles(_, _, candles) = &mut others.heard else { unreachable!() };
     candles[7].trades = 8;
@@ -70,7 +76,7 @@ async fn bars_told_again_with_other_content_do_not_stop_the_intake() {
 async fn what_cannot_be_the_bar_of_a_closed_bucket_is_left_out() {
     let ledger = Arc::new(Memory::new(Log::Ledger));
     let options = Options { session: Session(1), books: BookRecording::All };
-    let mut intake = Intake::new(memory(), ledger.clone(), Arc::new(Noon), live(), options);
+    let mut intake = Intake::new(memory(), ledger.clone(), keep(), Arc::new(Noon), live(), options);
     let mut bars = told(590..700);
     let Heard::Candles(_, _, candles) = &mut bars.heard else { unreachable!() };
     candles[0].low = "65001.00".parse().unwrap();
@@ -90,7 +96,7 @@ async fn a_ledger_that_fails_makes_the_feed_wait_and_doubles_nothing() {
         reads: AtomicUsize::new(0),
     });
     let options = Options { session: Session(1), books: BookRecording::All };
-    let mut intake = Intake::new(memory(), shaky, Arc::new(Noon), live(), options);
+    let mut intake = Intake::new(memory(), shaky, keep(), Arc::new(Noon), live(), options);
 
     intake.take(&mut vec![told(0..600)]).await.unwrap();
 

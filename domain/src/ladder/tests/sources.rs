@@ -1,7 +1,5 @@
 //! A minute of three sources, in sentences.
 
-use serde_json::json;
-
 use super::*;
 use crate::candle::event::CandleEvent;
 
@@ -25,12 +23,17 @@ pub(super) fn candle(source: Source, second: i64, trades: u64, high: i64, revisi
     }
 }
 
-fn native(second: i64, trades: u64) -> Candle {
+pub(super) fn native(second: i64, trades: u64) -> Candle {
     candle(Source::Native, second, trades, 900, 0)
 }
 
 fn recorded(second: i64, trades: u64, revision: u32) -> Candle {
     candle(Source::Built, second, trades, 500, revision)
+}
+
+fn opened(first_id: u64, after: i64, before: i64) -> MarketEvent {
+    let (after, before) = (at(after), at(before));
+    MarketEvent::FeedGapOpened { first_id, last_id: first_id, after, before }
 }
 
 fn import(ladder: &mut Ladder, bars: &[Candle]) {
@@ -67,18 +70,19 @@ fn of_built_and_recorded_the_one_with_more_trades_stands() {
 }
 
 #[test]
-fn what_was_recorded_is_kept_only_while_it_says_more_than_what_was_built() {
+fn what_was_recorded_just_as_it_was_built_is_held_once() {
     let mut ladder = Ladder::default();
-    ladder.record(&[recorded(0, 2, 1), recorded(60, 9, 0)]);
+    fold(&mut ladder, 0, &[buy(1, 10, 100), buy(2, 70, 100)]);
+    let [(_, minutes)] = &ladder.unrecorded(at(3_602), 9)[..] else { panic!() };
+    ladder.record(minutes);
     assert_eq!(ladder.mixed.len(), 0);
 
-    fold(&mut ladder, 0, &[buy(1, 10, 100)]);
+    // A late trade makes two of it, until it is recorded anew.
+    fold(&mut ladder, 3_700, &[buy(3, 11, 100)]);
     assert_eq!(ladder.mixed.len(), 1);
-    // The revision that was recorded is still above the count.
-    fold(&mut ladder, 0, &[buy(2, 11, 100)]);
-    let sources = serde_json::to_value(&ladder.mixed[&at(0)]).unwrap();
-    assert_eq!((&sources["recorded"], &sources["revision_min"]), (&json!(null), &json!(1)));
-    fold(&mut ladder, 99, &[buy(3, 12, 100)]);
+    assert_eq!(ladder.mixed[&at(0)].recorded, Some(minutes[0].clone()));
+    let [(_, minutes)] = &ladder.unrecorded(at(3_700), 9)[..] else { panic!() };
+    ladder.record(minutes);
     assert_eq!(ladder.mixed.len(), 0);
 }
 
@@ -125,7 +129,7 @@ fn a_bar_stands_while_a_gap_touches_the_minute() {
     fold(&mut ladder, 0, &[buy(1, 0, 100), buy(2, 60, 100), buy(9, 119, 100), buy(10, 120, 100)]);
     import(&mut ladder, &[native(60, 9), native(120, 9)]);
 
-    ladder.open_gap(3, at(60), at(119));
+    ladder.hear_gap(&opened(3, 60, 119));
     assert_eq!(
         ladder.roll(at(0))[..2],
         [(Interval::Minute, at(60)), (Interval::FiveMinutes, at(0))]
@@ -133,7 +137,7 @@ fn a_bar_stands_while_a_gap_touches_the_minute() {
     assert_eq!(standing(&ladder, Interval::Minute)[1..], [(60, Native, 9, 1), (120, Built, 1, 0)]);
     assert_eq!(standing(&ladder, Interval::Day), [(0, Native, 11, 0)]);
 
-    ladder.close_gap(3);
+    ladder.hear_gap(&MarketEvent::FeedGapFilled { first_id: 3, last_id: 3 });
     ladder.roll(at(0));
     assert_eq!(standing(&ladder, Interval::Minute)[1..], [(60, Built, 2, 0), (120, Built, 1, 0)]);
     assert_eq!(ladder.roll(at(0)), []);
@@ -208,28 +212,6 @@ fn an_hour_is_to_be_recorded_while_it_holds_more_than_was() {
     assert_eq!(late[1].revision, 1);
     ladder.record(late);
     assert_eq!(ladder.unrecorded(at(3_700), 9), []);
-}
-
-#[test]
-fn an_hour_that_was_recorded_outlives_its_minutes() {
-    let mut ladder = Ladder::default();
-    let day = DAY / SECOND;
-    ladder.record(&[recorded(0, 3, 0), recorded(60, 4, 0), recorded(3_600, 5, 0)]);
-    ladder.import([(Interval::FiveMinutes, &native(0, 7))]);
-    fold(&mut ladder, 0, &[buy(1, 7_200, 100), buy(2, day, 100)]);
-    assert_eq!(standing(&ladder, Interval::Day)[0], (0, Built, 13, 0));
-
-    ladder.settle(Timestamp::MIN, 1);
-
-    assert_eq!(standing(&ladder, Interval::Minute), [(day, Built, 1, 0)]);
-    assert_eq!(standing(&ladder, Interval::FiveMinutes), [(0, Native, 7, 0), (day, Built, 1, 0)]);
-    // Rolled up from finer bars where there are some, else as it was recorded.
-    assert_eq!(
-        standing(&ladder, Interval::Hour),
-        [(0, Native, 7, 0), (3_600, Built, 5, 0), (day, Built, 1, 0)]
-    );
-    assert_eq!(standing(&ladder, Interval::Day)[0], (0, Native, 12, 0));
-    assert_eq!(ladder.unrecorded(at(day), 9), []);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::decider::Decider;
 use crate::market::{Market, MarketCommand};
-use crate::spec::given;
+use crate::spec::{Given, given};
 use crate::time::SECOND;
+
+mod passed;
 
 fn tick_at(trade_id: u64, second: i64) -> Tick {
     Tick {
@@ -85,18 +87,6 @@ fn a_hole_is_a_gap_by_the_venues_clock_also_when_the_instrument_rests() {
 
     market.when(at(11)).then_nothing();
     market.when(at(12)).then(&[opened(2, 4, 0, 10)]);
-}
-
-#[test]
-fn ranges_that_were_given_up_never_stand_within_each_other() {
-    let mut trades = Trades::default();
-    for (first, last) in [(8_001, 9_999), (20_000, 20_005), (7_000, 12_000), (9_000, 9_100)] {
-        trades.cover(first, last);
-    }
-
-    assert_eq!(trades.given_up, BTreeMap::from([(7_000, 12_000), (20_000, 20_005)]));
-    trades.cover(11_000, 20_001);
-    assert_eq!(trades.given_up, BTreeMap::from([(7_000, 20_005)]));
 }
 
 #[test]

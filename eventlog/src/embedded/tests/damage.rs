@@ -6,22 +6,22 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::embedded::segment::{self, GroupHeader};
 
-const PLACES: u64 = 200;
+pub(super) const PLACES: u64 = 200;
 
 /// A piece of a segment: its header, a group header, or an entry.
 #[derive(Debug, Clone)]
-struct Piece {
-    segment: String,
-    start: usize,
-    end: usize,
+pub(super) struct Piece {
+    pub(super) segment: String,
+    pub(super) start: usize,
+    pub(super) end: usize,
     /// The first entry that cannot be trusted without it.
-    offset: Offset,
-    is_entry: bool,
-    group: usize,
+    pub(super) offset: Offset,
+    pub(super) is_entry: bool,
+    pub(super) group: usize,
 }
 
 /// A log of several segments with groups of one to four entries; its pieces in order.
-fn sample() -> (Bytes, Vec<Piece>) {
+pub(super) fn sample() -> (Bytes, Vec<Piece>) {
     let (bytes, pieces) = sample_of(60);
     assert!(bytes.len() >= 4, "{} segments", bytes.len());
     assert_eq!(pieces.iter().filter(|piece| piece.is_entry).count(), 150);
@@ -30,7 +30,15 @@ fn sample() -> (Bytes, Vec<Piece>) {
 
 fn sample_of(groups: u128) -> (Bytes, Vec<Piece>) {
     let ram = Ram::of(&Bytes::new());
-    let groups: Vec<Vec<Draft>> = (0..groups)
+    write(&ram, small(), &groups_of(groups));
+    let bytes = ram.bytes();
+    let pieces = pieces(&bytes);
+    (bytes, pieces)
+}
+
+/// Groups of one to four entries, of ticks and others.
+pub(super) fn groups_of(groups: u128) -> Vec<Vec<Draft>> {
+    (0..groups)
         .map(|group| {
             let one = |place| {
                 let id = group * 10 + place;
@@ -47,15 +55,12 @@ fn sample_of(groups: u128) -> (Bytes, Vec<Piece>) {
             };
             (0..=group % 4).map(one).collect()
         })
-        .collect();
-    write(ram.clone(), small(), &groups);
-    let bytes = ram.bytes();
-    let pieces = pieces(&bytes);
-    (bytes, pieces)
+        .collect()
 }
 
-fn pieces(bytes: &Bytes) -> Vec<Piece> {
-    let (mut pieces, mut group, mut offset) = (Vec::new(), 0, Offset(1));
+pub(super) fn pieces(bytes: &Bytes) -> Vec<Piece> {
+    let first = bytes.keys().find_map(|name| segment::first_of(name)).unwrap();
+    let (mut pieces, mut group, mut offset) = (Vec::new(), 0, first);
     for (segment, bytes) in bytes {
         let mut start = 0;
         let mut push = |end: usize, offset, is_entry, group| {
@@ -81,7 +86,7 @@ fn pieces(bytes: &Bytes) -> Vec<Piece> {
 }
 
 /// The pieces before the last group.
-fn proven(pieces: &[Piece]) -> Vec<Piece> {
+pub(super) fn proven(pieces: &[Piece]) -> Vec<Piece> {
     let last = pieces.last().unwrap().group;
     pieces.iter().filter(|piece| piece.group < last).cloned().collect()
 }
@@ -117,7 +122,7 @@ fn any<'a>(random: &mut ChaCha8Rng, pieces: &'a [Piece]) -> &'a Piece {
     &pieces[random.random_range(0..pieces.len())]
 }
 
-fn any_byte(random: &mut ChaCha8Rng, pieces: &[Piece]) -> (Piece, usize) {
+pub(super) fn any_byte(random: &mut ChaCha8Rng, pieces: &[Piece]) -> (Piece, usize) {
     let piece = any(random, pieces);
     (piece.clone(), random.random_range(piece.start..piece.end))
 }

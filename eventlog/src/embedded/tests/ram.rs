@@ -30,13 +30,21 @@ pub(super) enum Which {
     Write,
     /// A write behind the end of its file: what a full disk refuses.
     Growth,
+    /// Of a file or the folder.
     Sync,
+    /// Of the folder alone.
+    Folder,
+    /// Everything that is done to files with this in their names.
+    Of(&'static str),
+    SyncOf(&'static str),
     /// All from this one on, as when the process is killed.
     From(usize),
 }
 
 #[derive(Default)]
 struct RamFile {
+    /// Under which it was made.
+    name: String,
     bytes: Mutex<Vec<u8>>,
     synced: Mutex<Vec<u8>>,
     calls: Arc<Mutex<Calls>>,
@@ -46,16 +54,17 @@ impl Ram {
     pub(super) fn of(bytes: &Bytes) -> Arc<Self> {
         let ram = Self::default();
         for (name, bytes) in bytes {
-            let file = ram.file(bytes.clone());
+            let file = ram.file(name, bytes.clone());
             ram.names.lock().unwrap().insert(name.clone(), Arc::clone(&file));
             ram.synced_names.lock().unwrap().insert(name.clone(), file);
         }
         Arc::new(ram)
     }
 
-    fn file(&self, bytes: Vec<u8>) -> Arc<RamFile> {
-        let calls = Arc::clone(&self.calls);
-        Arc::new(RamFile { synced: Mutex::new(bytes.clone()), bytes: Mutex::new(bytes), calls })
+    fn file(&self, name: &str, bytes: Vec<u8>) -> Arc<RamFile> {
+        let (name, calls) = (name.to_owned(), Arc::clone(&self.calls));
+        let (synced, bytes) = (Mutex::new(bytes.clone()), Mutex::new(bytes));
+        Arc::new(RamFile { name, bytes, synced, calls })
     }
 
     pub(super) fn fail(&self, which: Option<Which>, kind: io::ErrorKind) {
@@ -84,6 +93,15 @@ impl Ram {
             .collect()
     }
 
+    /// What a power cut leaves, when only names went to the disk by themselves.
+    pub(super) fn named(&self) -> Bytes {
+        let names = self.names.lock().unwrap();
+        names
+            .iter()
+            .map(|(name, file)| (name.clone(), file.synced.lock().unwrap().clone()))
+            .collect()
+    }
+
     /// Changes a byte behind the log's back.
     pub(super) fn flip(&self, name: &str, byte: usize) {
         self.names.lock().unwrap()[name].bytes.lock().unwrap()[byte] ^= 1;
@@ -94,11 +112,16 @@ impl Ram {
     }
 }
 
-fn call(calls: &Mutex<Calls>, this: Which) -> io::Result<()> {
+fn call(calls: &Mutex<Calls>, this: Which, name: &str) -> io::Result<()> {
     let mut calls = calls.lock().unwrap();
     calls.count += 1;
     match calls.fail {
         Some((Which::From(first), kind)) if calls.count > first => Err(kind.into()),
+        Some((Which::Of(part), kind)) if name.contains(part) => Err(kind.into()),
+        Some((Which::SyncOf(part), kind)) if this == Which::Sync && name.contains(part) => {
+            Err(kind.into())
+        }
+        Some((Which::Sync, kind)) if this == Which::Folder => Err(kind.into()),
         Some((which, kind)) if which == this => Err(kind.into()),
         _ => Ok(()),
     }
@@ -110,25 +133,34 @@ impl Files for Ram {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        call(&self.calls, Which::Name)?;
-        let file = self.file(Vec::new());
+        call(&self.calls, Which::Name, name)?;
+        let file = self.file(name, Vec::new());
         self.names.lock().unwrap().insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file: Arc<RamFile> = Arc::clone(&self.names.lock().unwrap()[name]);
+        let names = self.names.lock().unwrap();
+        let file = names.get(name).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
         Ok(file)
     }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
-        call(&self.calls, Which::Name)?;
-        self.names.lock().unwrap().remove(name);
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        call(&self.calls, Which::Name, from)?;
+        let mut names = self.names.lock().unwrap();
+        let file = names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        names.insert(to.to_owned(), file);
         Ok(())
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        call(&self.calls, Which::Name, name)?;
+        let removed = self.names.lock().unwrap().remove(name);
+        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     fn sync(&self) -> io::Result<()> {
-        call(&self.calls, Which::Sync)?;
+        call(&self.calls, Which::Folder, "")?;
         self.synced_names.lock().unwrap().clone_from(&self.names.lock().unwrap());
         Ok(())
     }
@@ -164,7 +196,8 @@ impl File for RamFile {
         let mut bytes = self.bytes.lock().unwrap();
         let position = usize::try_from(position).unwrap();
         let grows = position + new.len() > bytes.len();
-        let called = call(&self.calls, if grows { Which::Growth } else { Which::Write });
+        let called =
+            call(&self.calls, if grows { Which::Growth } else { Which::Write }, &self.name);
         // A write that fails has done half its work.
         let new = if called.is_ok() { new } else { &new[..new.len() / 2] };
         let length = bytes.len().max(position + new.len());
@@ -174,13 +207,13 @@ impl File for RamFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        call(&self.calls, Which::Sync)?;
+        call(&self.calls, Which::Sync, &self.name)?;
         self.synced.lock().unwrap().clone_from(&self.bytes.lock().unwrap());
         Ok(())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        call(&self.calls, Which::Write)?;
+        call(&self.calls, Which::Write, &self.name)?;
         self.bytes.lock().unwrap().resize(usize::try_from(length).unwrap(), 0);
         Ok(())
     }

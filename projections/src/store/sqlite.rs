@@ -1,0 +1,933 @@
+//! All SQL of the read store, for SQLite: a file in WAL mode, one writer, a few readers.
+//!
+//! What a row means and whether it is sound is said elsewhere (`rows`). A row that does not read is
+//! `None` here; what SQLite itself calls damaged is [`StoreError::Damaged`].
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::instrument::{Instrument, Venue};
+use domain::time::Timestamp;
+use eventlog::entry::{Hash, Offset, Version};
+use eventlog::keep::Kept;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow};
+use sqlx::{ConnectOptions, Connection, Row};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::StoreError;
+use super::archive::Direction;
+use super::rows::{ArchivedHour, Checkpoint, KeptCut, Kind, checksum_of_hour, checksum_of_kept};
+use crate::views::{Cut, Place};
+
+/// Readers at once. More wait: each is done in milliseconds.
+const READERS_MAX: u32 = 4;
+
+/// Time that a statement waits while another process writes.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes to which the write-ahead file is cut back after a great transaction.
+const WAL_BYTES_KEPT: u64 = 64 << 20;
+
+/// What stands in the file, by name. A file in which it stands otherwise is set aside.
+const SCHEMA: [(&str, &str); 8] = [
+    (
+        "cut",
+        "CREATE TABLE cut (view TEXT NOT NULL, revision BIGINT NOT NULL, number BIGINT NOT NULL, \
+         taken_at BIGINT NOT NULL, ledger BIGINT NOT NULL, ledger_hash BLOB NOT NULL, \
+         market BIGINT NOT NULL, market_hash BLOB NOT NULL, state_hash BLOB NOT NULL, \
+         checksum BIGINT NOT NULL, PRIMARY KEY (view, revision, number))",
+    ),
+    (
+        // `state` is NULL from the cut on at which the part had gone.
+        "part",
+        "CREATE TABLE part (view TEXT NOT NULL, revision BIGINT NOT NULL, name TEXT NOT NULL, \
+         number BIGINT NOT NULL, state BLOB, PRIMARY KEY (view, revision, name, number))",
+    ),
+    ("part_number", "CREATE INDEX part_number ON part (view, revision, number)"),
+    ("part_gone", "CREATE INDEX part_gone ON part (view, revision, name) WHERE state IS NULL"),
+    (
+        "kept",
+        "CREATE TABLE kept (name TEXT NOT NULL, revision BIGINT NOT NULL, \
+         version BIGINT NOT NULL, state BLOB NOT NULL, checksum BIGINT NOT NULL, \
+         PRIMARY KEY (name))",
+    ),
+    (
+        "archive",
+        "CREATE TABLE archive (venue TEXT NOT NULL, instrument TEXT NOT NULL, \
+         hour BIGINT NOT NULL, kind TEXT NOT NULL, version BIGINT NOT NULL, \
+         candles TEXT NOT NULL, checksum BIGINT NOT NULL, \
+         PRIMARY KEY (venue, instrument, hour, kind, version))",
+    ),
+    (
+        "checkpoint",
+        "CREATE TABLE checkpoint (reader TEXT NOT NULL, revision BIGINT NOT NULL, \
+         ledger BIGINT NOT NULL, ledger_hash BLOB NOT NULL, row_count BIGINT NOT NULL, \
+         row_sum BIGINT NOT NULL, checksum BIGINT NOT NULL, PRIMARY KEY (reader))",
+    ),
+    (
+        "lease",
+        "CREATE TABLE lease (name TEXT NOT NULL, owner TEXT NOT NULL, fence BIGINT NOT NULL, \
+         expires_at BIGINT NOT NULL, PRIMARY KEY (name))",
+    ),
+];
+
+/// What a commit outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlives {
+    /// A crash of the process. A loss of power may take it back, and all that came after it.
+    Crash,
+    /// A loss of power, together with all that came before it.
+    PowerLoss,
+}
+
+/// An open file.
+pub(super) struct Sqlite {
+    path: PathBuf,
+    writer: Connections,
+    readers: Connections,
+}
+
+/// What is there under a path.
+pub(super) enum Found {
+    Made,
+    There,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it, and holds its schema against ours.
+    pub(super) async fn open(path: &Path) -> Result<(Self, Found), StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file(path)?)
+            .busy_timeout(BUSY_PATIENCE)
+            .disable_statement_logging();
+        let writing = options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string());
+        let sqlite = Self {
+            path: path.to_owned(),
+            writer: Connections::new(writing, 1),
+            readers: Connections::new(options.pragma("query_only", "ON"), READERS_MAX),
+        };
+        let found = sqlite.hold_against_schema().await.map_err(|error| sqlite.judged(error))?;
+        Ok((sqlite, found))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins to write. There is one writer at a time; others wait.
+    pub(super) async fn write(&self, outlives: Outlives) -> Result<Transaction<'_>, StoreError> {
+        let mut transaction = self.writer.take().await?;
+        match outlives {
+            Outlives::Crash => transaction.run("PRAGMA synchronous = NORMAL").await?,
+            Outlives::PowerLoss => transaction.run("PRAGMA synchronous = FULL").await?,
+        }
+        // With the lock from the beginning: what is read in it is then true at the commit.
+        transaction.run("BEGIN IMMEDIATE").await?;
+        Ok(transaction)
+    }
+
+    /// Begins to read: what is read in it is of one moment.
+    pub(super) async fn read(&self) -> Result<Transaction<'_>, StoreError> {
+        let mut transaction = self.readers.take().await?;
+        transaction.run("BEGIN").await?;
+        Ok(transaction)
+    }
+
+    /// Waits for what is being read and written, and closes the file.
+    pub(super) async fn close(&self) {
+        self.writer.close(1).await;
+        self.readers.close(READERS_MAX).await;
+    }
+
+    /// Lets the file have no more than so many pages from the next write on, as on a full disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.writer.idle().clear();
+        let mut options = self.writer.options.lock().unwrap_or_else(PoisonError::into_inner);
+        *options = options.clone().pragma("max_page_count", pages.to_string());
+    }
+
+    async fn hold_against_schema(&self) -> Result<Found, StoreError> {
+        let mut transaction = self.write(Outlives::Crash).await?;
+        let stands = transaction.schema().await?;
+        if stands.is_empty() {
+            for (_, statement) in SCHEMA {
+                transaction.run(statement).await?;
+            }
+            transaction.commit().await?;
+            return Ok(Found::Made);
+        }
+        transaction.roll_back().await?;
+        let same = |(name, statement): &(&str, &str)| {
+            stands.iter().any(|(found, text)| found == name && text == statement)
+        };
+        if stands.len() == SCHEMA.len() && SCHEMA.iter().all(same) {
+            return Ok(Found::There);
+        }
+        let ours = |(found, _): &(String, String)| SCHEMA.iter().any(|(name, _)| found == name);
+        if stands.iter().any(ours) {
+            return Err(StoreError::Damaged("its tables are not those of this version".to_owned()));
+        }
+        Err(StoreError::Unreachable(format!(
+            "{} holds something else: give another file",
+            self.path.display()
+        )))
+    }
+
+    /// A file that may be written and that SQLite will not write has an altered header.
+    fn judged(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Unreachable(reason)
+                if reason.contains("(code: 8)")
+                    && OpenOptions::new().write(true).open(&self.path).is_ok() =>
+            {
+                StoreError::Damaged(reason)
+            }
+            error => error,
+        }
+    }
+}
+
+/// Returns the path in full: SQLite reads some short ones as something else than a file.
+fn file(path: &Path) -> Result<PathBuf, StoreError> {
+    let told = |error| StoreError::Unreachable(format!("{}: {error}", path.display()));
+    std::path::absolute(path).map_err(told)
+}
+
+/// Sets a file aside under a name of its own, in place of the one that was set aside before; returns
+/// that name.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = beside(path, ".damaged");
+    for ending in ["-wal", "-shm"] {
+        match fs::rename(beside(path, ending), beside(&aside, ending)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // What was set aside before must not be read together with this file.
+                match fs::remove_file(beside(&aside, ending)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            done => done?,
+        }
+    }
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Returns the path with `ending` after its file's name.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Writes a copy of the file as it is at one moment, while others may write it.
+pub(super) async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    if to.exists() {
+        let reason = format!("{} is there already: give another file", to.display());
+        return Err(StoreError::Unreachable(reason));
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(file(from)?)
+        .read_only(true)
+        .busy_timeout(BUSY_PATIENCE)
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(told)?;
+    let target = to.to_str().ok_or_else(|| {
+        StoreError::Unreachable(format!("{} is no text: give another name", to.display()))
+    })?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await.map_err(told)?;
+    connection.close().await.map_err(told)?;
+    let synced = || File::open(to)?.sync_all();
+    synced().map_err(|error| StoreError::Unreachable(format!("{}: {error}", to.display())))
+}
+
+/// Connections of one kind. One that failed, or was given up in the middle, is not used again.
+struct Connections {
+    options: Mutex<SqliteConnectOptions>,
+    idle: Mutex<Vec<SqliteConnection>>,
+    free: Semaphore,
+}
+
+impl Connections {
+    fn new(options: SqliteConnectOptions, connections_max: u32) -> Self {
+        Self {
+            options: Mutex::new(options),
+            idle: Mutex::default(),
+            free: Semaphore::new(connections_max as usize),
+        }
+    }
+
+    async fn take(&self) -> Result<Transaction<'_>, StoreError> {
+        let closed = |_| StoreError::Unreachable("the read store is closed".to_owned());
+        let permit = self.free.acquire().await.map_err(closed)?;
+        let idle = self.idle().pop();
+        let connection = if let Some(connection) = idle {
+            connection
+        } else {
+            let options = self.options.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            options.connect().await.map_err(told)?
+        };
+        Ok(Transaction { connection, home: self, _permit: permit })
+    }
+
+    async fn close(&self, connections_max: u32) {
+        // What is being written or read ends first.
+        drop(self.free.acquire_many(connections_max).await);
+        self.free.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "the read store did not close");
+            }
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is read or written at once. Dropped before its commit, it leaves nothing.
+pub(super) struct Transaction<'a> {
+    connection: SqliteConnection,
+    home: &'a Connections,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// The row of a lease.
+pub(super) struct LeaseRow {
+    pub(super) owner: String,
+    pub(super) fence: u64,
+    /// Seconds, by the database's clock.
+    pub(super) expires_at: i64,
+}
+
+/// A view's newest cut as it stands, sound or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) number: u64,
+    pub(super) ledger: Offset,
+    pub(super) market: Offset,
+}
+
+impl Newest {
+    pub(super) fn of(number: u64, cut: Cut) -> Self {
+        Self { number, ledger: cut.ledger.offset, market: cut.market.offset }
+    }
+}
+
+impl Transaction<'_> {
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.end("COMMIT").await
+    }
+
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, statement: &'static str) -> Result<(), StoreError> {
+        self.run(statement).await?;
+        self.home.idle().push(self.connection);
+        Ok(())
+    }
+
+    async fn run(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        sqlx::query(statement).execute(&mut self.connection).await.map(drop).map_err(told)
+    }
+
+    async fn schema(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = sqlx::query("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(told)?;
+        let texts = |row: &SqliteRow| Some((text(row, 0)?, text(row, 1)?));
+        rows.iter().map(texts).collect::<Option<_>>().ok_or_else(unreadable)
+    }
+
+    // Cuts and parts.
+
+    /// Returns all cuts of a view at a revision, newest first; those that are not sound are left
+    /// out.
+    pub(super) async fn cuts(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<Vec<KeptCut>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT view, revision, number, taken_at, ledger, ledger_hash, market, market_hash, \
+             state_hash, checksum FROM cut WHERE view = ? AND revision = ? ORDER BY number DESC",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(rows.iter().filter_map(kept_cut).collect())
+    }
+
+    /// Returns number and time of all cuts of a view at a revision, oldest first, sound or not.
+    pub(super) async fn cut_times(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT number, taken_at FROM cut WHERE view = ? AND revision = ? ORDER BY number",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        // A time that does not read is as good as the oldest.
+        let time = |row| timestamp(row, 1).unwrap_or(Timestamp::MIN);
+        Ok(rows.iter().filter_map(|row| Some((number(row, 0)?, time(row)))).collect())
+    }
+
+    /// Returns the newest cut of a view at a revision, sound or not; `None` also when it does not
+    /// read.
+    pub(super) async fn newest(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<Option<Newest>, StoreError> {
+        let row = sqlx::query(
+            "SELECT number, ledger, market FROM cut WHERE view = ? AND revision = ? \
+             ORDER BY number DESC LIMIT 1",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(told)?;
+        let newest = |row: SqliteRow| {
+            let (ledger, market) = (Offset(number(&row, 1)?), Offset(number(&row, 2)?));
+            Some(Newest { number: number(&row, 0)?, ledger, market })
+        };
+        Ok(row.and_then(newest))
+    }
+
+    /// Returns the newest cut of a view at each revision but one, as far as it reads.
+    pub(super) async fn newest_of_others(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<Vec<(u32, Newest)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT revision, number, ledger, market FROM cut \
+             WHERE view = ? AND revision <> ? AND number = (SELECT MAX(number) FROM cut other \
+             WHERE other.view = cut.view AND other.revision = cut.revision)",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        let newest = |row: &SqliteRow| {
+            let (ledger, market) = (Offset(number(row, 2)?), Offset(number(row, 3)?));
+            let revision = u32::try_from(integer(row, 0)?).ok()?;
+            Some((revision, Newest { number: number(row, 1)?, ledger, market }))
+        };
+        Ok(rows.iter().filter_map(newest).collect())
+    }
+
+    /// Returns the parts of a view as they were at a cut; `None` when one does not read.
+    pub(super) async fn parts(
+        &mut self,
+        cut: &KeptCut,
+    ) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT part.name, part.state FROM part JOIN (SELECT name, MAX(number) AS number \
+             FROM part WHERE view = ? AND revision = ? AND number <= ? GROUP BY name) newest \
+             ON part.view = ? AND part.revision = ? AND part.name = newest.name \
+             AND part.number = newest.number WHERE part.state IS NOT NULL",
+        )
+        .bind(&cut.view)
+        .bind(i64::from(cut.revision))
+        .bind(cut.number.cast_signed())
+        .bind(&cut.view)
+        .bind(i64::from(cut.revision))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(rows.iter().map(|row| Some((text(row, 0)?, bytes(row, 1)?))).collect())
+    }
+
+    pub(super) async fn insert_cut(&mut self, cut: &KeptCut) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO cut (view, revision, number, taken_at, ledger, ledger_hash, market, \
+             market_hash, state_hash, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&cut.view)
+        .bind(i64::from(cut.revision))
+        .bind(cut.number.cast_signed())
+        .bind(cut.taken_at.micros())
+        .bind(cut.cut.ledger.offset.0.cast_signed())
+        .bind(cut.cut.ledger.hash.0.as_slice())
+        .bind(cut.cut.market.offset.0.cast_signed())
+        .bind(cut.cut.market.hash.0.as_slice())
+        .bind(cut.state_hash.0.as_slice())
+        .bind(cut.checksum().cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .map_err(told)
+    }
+
+    pub(super) async fn insert_part(
+        &mut self,
+        (view, revision): (&str, u32),
+        number: u64,
+        name: &str,
+        state: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO part (view, revision, name, number, state) VALUES (?, ?, ?, ?, ?)")
+            .bind(view)
+            .bind(i64::from(revision))
+            .bind(name)
+            .bind(number.cast_signed())
+            .bind(state)
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(told)
+    }
+
+    /// Deletes the cuts of a view past a number, and what was written for them.
+    pub(super) async fn delete_after(
+        &mut self,
+        view: &str,
+        revision: u32,
+        number: u64,
+    ) -> Result<(), StoreError> {
+        for statement in [
+            "DELETE FROM cut WHERE view = ? AND revision = ? AND number > ?",
+            "DELETE FROM part WHERE view = ? AND revision = ? AND number > ?",
+        ] {
+            sqlx::query(statement)
+                .bind(view)
+                .bind(i64::from(revision))
+                .bind(number.cast_signed())
+                .execute(&mut self.connection)
+                .await
+                .map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the cuts of a view between two that stay, and the parts that only they needed.
+    pub(super) async fn delete_between(
+        &mut self,
+        view: &str,
+        revision: u32,
+        (before, after): (u64, u64),
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM cut WHERE view = ? AND revision = ? AND number > ? AND number < ?",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .bind(before.cast_signed())
+        .bind(after.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map_err(told)?;
+        sqlx::query(
+            "DELETE FROM part WHERE view = ? AND revision = ? AND number > ? AND number < ? \
+             AND EXISTS (SELECT 1 FROM part later WHERE later.view = part.view \
+             AND later.revision = part.revision AND later.name = part.name \
+             AND later.number > part.number AND later.number <= ?)",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .bind(before.cast_signed())
+        .bind(after.cast_signed())
+        .bind(after.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .map_err(told)
+    }
+
+    /// Deletes the word that a part has gone where nothing is left of the part itself.
+    pub(super) async fn delete_gone(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM part WHERE view = ? AND revision = ? AND state IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM part earlier WHERE earlier.view = part.view \
+             AND earlier.revision = part.revision AND earlier.name = part.name \
+             AND earlier.number < part.number)",
+        )
+        .bind(view)
+        .bind(i64::from(revision))
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .map_err(told)
+    }
+
+    /// Deletes all that is held of a view at a revision.
+    pub(super) async fn delete_revision(
+        &mut self,
+        view: &str,
+        revision: u32,
+    ) -> Result<(), StoreError> {
+        for statement in [
+            "DELETE FROM cut WHERE view = ? AND revision = ?",
+            "DELETE FROM part WHERE view = ? AND revision = ?",
+        ] {
+            sqlx::query(statement)
+                .bind(view)
+                .bind(i64::from(revision))
+                .execute(&mut self.connection)
+                .await
+                .map_err(told)?;
+        }
+        Ok(())
+    }
+
+    // What is kept under a name.
+
+    /// Returns what is kept under a name; what is not sound is nothing.
+    pub(super) async fn kept(&mut self, name: &str) -> Result<Option<Kept>, StoreError> {
+        let row = sqlx::query("SELECT revision, version, state, checksum FROM kept WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(told)?;
+        let kept = |row: SqliteRow| {
+            let revision = u32::try_from(integer(&row, 0)?).ok()?;
+            let version = Version(number(&row, 1)?);
+            let kept = Kept { revision, version, state: bytes(&row, 2)? };
+            (number(&row, 3)? == checksum_of_kept(name, &kept)).then_some(kept)
+        };
+        Ok(row.and_then(kept))
+    }
+
+    pub(super) async fn put_kept(&mut self, name: &str, kept: &Kept) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO kept (name, revision, version, state, checksum) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, \
+             version = excluded.version, state = excluded.state, checksum = excluded.checksum",
+        )
+        .bind(name)
+        .bind(i64::from(kept.revision))
+        .bind(kept.version.0.cast_signed())
+        .bind(kept.state.as_slice())
+        .bind(checksum_of_kept(name, kept).cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .map_err(told)
+    }
+
+    // The archive.
+
+    /// Returns the market that comes first in the archive after another, in order of its names;
+    /// `None` when there is no more, `Some(None)` when it does not read.
+    pub(super) async fn market_after(
+        &mut self,
+        (venue, instrument): (&str, &str),
+    ) -> Result<Option<Option<(Venue, Instrument)>>, StoreError> {
+        let row = sqlx::query(
+            "SELECT venue, instrument FROM archive WHERE (venue, instrument) > (?, ?) \
+             ORDER BY venue, instrument LIMIT 1",
+        )
+        .bind(venue)
+        .bind(instrument)
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(told)?;
+        let market =
+            |row: SqliteRow| Some((text(&row, 0)?.parse().ok()?, text(&row, 1)?.parse().ok()?));
+        Ok(row.map(market))
+    }
+
+    /// Returns the rows of up to `hours_max` hours of a market that begin in `from..until`: the
+    /// oldest hours or the newest, in order of hour, version and kind, each with its checksum.
+    /// `None` when a row is not sound.
+    pub(super) async fn hours(
+        &mut self,
+        (venue, instrument): (&Venue, &Instrument),
+        (from, until): (Timestamp, Timestamp),
+        direction: Direction,
+        hours_max: u32,
+    ) -> Result<Option<Vec<(ArchivedHour, u64)>>, StoreError> {
+        let statement = match direction {
+            Direction::Forward => {
+                "SELECT hour, version, kind, candles, checksum FROM archive \
+                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
+                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
+                 ORDER BY hour LIMIT ?) ORDER BY hour, version, kind"
+            }
+            Direction::Backward => {
+                "SELECT hour, version, kind, candles, checksum FROM archive \
+                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
+                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
+                 ORDER BY hour DESC LIMIT ?) ORDER BY hour, version, kind"
+            }
+        };
+        let (venue_name, instrument_name) = (venue.to_string(), instrument.to_string());
+        let rows = sqlx::query(statement)
+            .bind(&venue_name)
+            .bind(&instrument_name)
+            .bind(&venue_name)
+            .bind(&instrument_name)
+            .bind(from.micros())
+            .bind(until.micros())
+            .bind(i64::from(hours_max))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(told)?;
+        Ok(rows.iter().map(|row| archived_hour((venue, instrument), row)).collect())
+    }
+
+    /// Adds a row to the archive; returns its checksum, or `None` when it is there already.
+    pub(super) async fn insert_hour(
+        &mut self,
+        market: (&Venue, &Instrument),
+        key: (Timestamp, Version, Kind),
+        candles: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        let checksum = checksum_of_hour(market, key, candles);
+        let ((venue, instrument), (hour, version, kind)) = (market, key);
+        let done = sqlx::query(
+            "INSERT INTO archive (venue, instrument, hour, kind, version, candles, checksum) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(venue.to_string())
+        .bind(instrument.to_string())
+        .bind(hour.micros())
+        .bind(kind.as_str())
+        .bind(version.0.cast_signed())
+        .bind(candles)
+        .bind(checksum.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok((done.rows_affected() > 0).then_some(checksum))
+    }
+
+    /// Deletes all of the archive and how far it had come.
+    pub(super) async fn empty_archive(&mut self, reader: &str) -> Result<(), StoreError> {
+        self.run("DELETE FROM archive").await?;
+        sqlx::query("DELETE FROM checkpoint WHERE reader = ?")
+            .bind(reader)
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(told)
+    }
+
+    /// Returns how far a reader has come: `None` when it never began, `Some(None)` when the row is
+    /// not sound or of another revision.
+    pub(super) async fn checkpoint(
+        &mut self,
+        reader: &str,
+        revision: u32,
+    ) -> Result<Option<Option<Checkpoint>>, StoreError> {
+        let row = sqlx::query(
+            "SELECT revision, ledger, ledger_hash, row_count, row_sum, checksum FROM checkpoint \
+             WHERE reader = ?",
+        )
+        .bind(reader)
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(told)?;
+        let checkpoint = |row: SqliteRow| {
+            let ledger = Place { offset: Offset(number(&row, 1)?), hash: hash(&row, 2)? };
+            let checkpoint = Checkpoint { ledger, rows: number(&row, 3)?, sum: number(&row, 4)? };
+            let sound = integer(&row, 0)? == i64::from(revision)
+                && number(&row, 5)? == checkpoint.checksum(reader, revision);
+            sound.then_some(checkpoint)
+        };
+        Ok(row.map(checkpoint))
+    }
+
+    /// Moves a reader on from where it stood; false when it does not stand there.
+    pub(super) async fn move_checkpoint(
+        &mut self,
+        (reader, revision): (&str, u32),
+        from: Option<Checkpoint>,
+        to: Checkpoint,
+    ) -> Result<bool, StoreError> {
+        let statement = match from {
+            None => {
+                "INSERT INTO checkpoint (revision, ledger, ledger_hash, row_count, row_sum, \
+                 checksum, reader) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            }
+            Some(_) => {
+                "UPDATE checkpoint SET revision = ?, ledger = ?, ledger_hash = ?, row_count = ?, \
+                 row_sum = ?, checksum = ? \
+                 WHERE reader = ? AND revision = ? AND ledger = ? AND row_count = ? AND row_sum = ?"
+            }
+        };
+        let mut query = sqlx::query(statement)
+            .bind(i64::from(revision))
+            .bind(to.ledger.offset.0.cast_signed())
+            .bind(to.ledger.hash.0.as_slice())
+            .bind(to.rows.cast_signed())
+            .bind(to.sum.cast_signed())
+            .bind(to.checksum(reader, revision).cast_signed())
+            .bind(reader);
+        if let Some(from) = from {
+            query = query
+                .bind(i64::from(revision))
+                .bind(from.ledger.offset.0.cast_signed())
+                .bind(from.rows.cast_signed())
+                .bind(from.sum.cast_signed());
+        }
+        let done = query.execute(&mut self.connection).await.map_err(told)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    // Leases.
+
+    /// Returns the time in seconds, by the database's clock: of several nodes, the one that all see.
+    pub(super) async fn clock(&mut self) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT CAST(strftime('%s', 'now') AS INTEGER)")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(told)?;
+        integer(&row, 0).ok_or_else(unreadable)
+    }
+
+    /// Returns who holds a lease; a row that does not read is nobody's.
+    pub(super) async fn lease(&mut self, name: &str) -> Result<Option<LeaseRow>, StoreError> {
+        let row = sqlx::query("SELECT owner, fence, expires_at FROM lease WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(told)?;
+        let lease = |row: SqliteRow| {
+            let (owner, fence) = (text(&row, 0)?, number(&row, 1)?);
+            Some(LeaseRow { owner, fence, expires_at: integer(&row, 2)? })
+        };
+        Ok(row.and_then(lease))
+    }
+
+    pub(super) async fn put_lease(
+        &mut self,
+        name: &str,
+        lease: &LeaseRow,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO lease (name, owner, fence, expires_at) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, \
+             expires_at = excluded.expires_at",
+        )
+        .bind(name)
+        .bind(&lease.owner)
+        .bind(lease.fence.cast_signed())
+        .bind(lease.expires_at)
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .map_err(told)
+    }
+
+    /// Moves the end of a lease; false when it is not held as `lease` says.
+    pub(super) async fn renew_lease(
+        &mut self,
+        name: &str,
+        lease: &LeaseRow,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE lease SET expires_at = ? WHERE name = ? AND owner = ? AND fence = ?",
+        )
+        .bind(lease.expires_at)
+        .bind(name)
+        .bind(&lease.owner)
+        .bind(lease.fence.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+fn kept_cut(row: &SqliteRow) -> Option<KeptCut> {
+    let ledger = Place { offset: Offset(number(row, 4)?), hash: hash(row, 5)? };
+    let market = Place { offset: Offset(number(row, 6)?), hash: hash(row, 7)? };
+    let cut = KeptCut {
+        view: text(row, 0)?,
+        revision: u32::try_from(integer(row, 1)?).ok()?,
+        number: number(row, 2)?,
+        taken_at: timestamp(row, 3)?,
+        cut: Cut { ledger, market },
+        state_hash: hash(row, 8)?,
+    };
+    (cut.checksum() == number(row, 9)?).then_some(cut)
+}
+
+fn archived_hour(market: (&Venue, &Instrument), row: &SqliteRow) -> Option<(ArchivedHour, u64)> {
+    let (hour, version) = (timestamp(row, 0)?, Version(number(row, 1)?));
+    let kind = text(row, 2)?;
+    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let candles = text(row, 3)?;
+    let checksum = checksum_of_hour(market, (hour, version, kind), &candles);
+    let sound = checksum == number(row, 4)?;
+    let candles = serde_json::from_str(&candles).ok().filter(|_| sound)?;
+    Some((ArchivedHour { hour, kind, version, candles }, checksum))
+}
+
+fn integer(row: &SqliteRow, column: usize) -> Option<i64> {
+    row.try_get(column).ok()
+}
+
+fn number(row: &SqliteRow, column: usize) -> Option<u64> {
+    integer(row, column).map(i64::cast_unsigned)
+}
+
+fn timestamp(row: &SqliteRow, column: usize) -> Option<Timestamp> {
+    integer(row, column).map(Timestamp::from_micros)
+}
+
+fn text(row: &SqliteRow, column: usize) -> Option<String> {
+    row.try_get(column).ok()
+}
+
+fn bytes(row: &SqliteRow, column: usize) -> Option<Vec<u8>> {
+    row.try_get(column).ok()
+}
+
+fn hash(row: &SqliteRow, column: usize) -> Option<Hash> {
+    bytes(row, column)?.try_into().ok().map(Hash)
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Damaged("a row does not read".to_owned())
+}
+
+/// Says what an error of SQLite means to us, by its result code.
+fn told(error: sqlx::Error) -> StoreError {
+    /// `SQLITE_ERROR`: a table or a column of ours is missing, because our statements are right.
+    const MISSING: u32 = 1;
+    const CORRUPT: u32 = 11;
+    /// An index disagrees with its table, because we write no key twice.
+    const CONSTRAINT: u32 = 19;
+    const MISMATCH: u32 = 20;
+    const NOT_A_DATABASE: u32 = 26;
+    /// The file ends in the middle.
+    const SHORT_READ: u32 = 522;
+
+    let text = error.to_string();
+    let sqlx::Error::Database(database) = error else { return StoreError::Unreachable(text) };
+    let code = database.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
+    match code & 0xff {
+        MISSING | CORRUPT | CONSTRAINT | MISMATCH | NOT_A_DATABASE => StoreError::Damaged(text),
+        _ if code == SHORT_READ => StoreError::Damaged(text),
+        _ => StoreError::Unreachable(text),
+    }
+}
