@@ -114,8 +114,26 @@ impl House {
         }
     }
 
+    /// Returns the answer to `POST path` with a body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.client.post(format!("http://{}{path}", self.host)).json(body))
+            .await
+            .unwrap_or_else(|error| panic!("POST {path}: {error:?}"))
+    }
+
+    /// Returns the answer to `PUT path` with a body.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.client.put(format!("http://{}{path}", self.host)).json(body))
+            .await
+            .unwrap_or_else(|error| panic!("PUT {path}: {error:?}"))
+    }
+
     async fn ask(&self, path: &str) -> Result<Answer, reqwest::Error> {
-        let response = self.client.get(format!("http://{}{path}", self.host)).send().await?;
+        self.send(self.client.get(format!("http://{}{path}", self.host))).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+        let response = request.send().await?;
         let status = response.status().as_u16();
         let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
         Ok(Answer { status, body })

@@ -2,10 +2,10 @@
 //!
 //! Read in this order: `house` starts the real `entasis` and asks it, `data` knows where recorded
 //! markets are, `exchange` is a venue that plays them over sockets, `listener` a client of ours,
-//! `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests: `samples` runs
+//! `wire` is a bad one between a client and the house, `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests: `samples` runs
 //! the specification's own code against the house, `journeys` plays recorded days through its door,
 //! `live` does so over real sockets and on bad days, `sockets` lets listeners come and go,
-//! `standby` kills one of two feeds, `restart`
+//! `standby` kills one of two feeds, `trading` sends commands through a bad wire to a house that dies, `triggers` asks a script which trades close positions, `restart`
 //! kills the house and looks what it still knows, `faults` fills its disk and makes calls of the
 //! kernel fail, `backup` copies a house that runs and brings it
 //! back, and `recordings` compares with reference answers
@@ -19,6 +19,7 @@ mod data;
 mod exchange;
 mod listener;
 mod tools;
+mod wire;
 
 mod samples;
 
@@ -29,6 +30,8 @@ mod live;
 mod restart;
 mod sockets;
 mod standby;
+mod trading;
+mod triggers;
 
 mod recordings;
 

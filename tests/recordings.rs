@@ -248,7 +248,7 @@ async fn replay(folder: &Path, venue: &str, files: &[&str]) -> Vec<Observation> 
     play(&format!("recording:{}?venue={venue}&symbol=BTC-USDT&speed=max", files.join(","))).await
 }
 
-async fn play(spec: &str) -> Vec<Observation> {
+pub(crate) async fn play(spec: &str) -> Vec<Observation> {
     let spec: FeedSpec = spec.parse().unwrap();
     let (sender, mut queue) = mpsc::channel(QUEUE_TICKS_MAX);
     let surroundings = Surroundings {
@@ -332,7 +332,7 @@ async fn ids(log: &Memory) -> Vec<u64> {
     events
         .filter_map(|event| match event {
             domain::event::Event::Market(MarketEvent::TickObserved(tick)) => Some(tick.trade_id),
-            domain::event::Event::Market(_) | domain::event::Event::Candle(_) => None,
+            _ => None,
         })
         .collect()
 }

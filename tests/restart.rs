@@ -83,7 +83,7 @@ pub(crate) fn trade_ids(entries: &[Entry]) -> Vec<u64> {
     events
         .filter_map(|event| match event {
             Event::Market(MarketEvent::TickObserved(tick)) => Some(tick.trade_id),
-            Event::Market(_) | Event::Candle(_) => None,
+            Event::Market(_) | Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => None,
         })
         .collect()
 }

@@ -141,6 +141,35 @@ async fn the_rest_sample_gets_a_price() {
 }
 
 #[tokio::test]
+async fn the_rest_sample_opens_a_position() {
+    let Some(python) = tool("python") else { return };
+    let folder = folder();
+    let house = House::start(&folder, ["demo"]).await;
+    house.until("/v1/market/price/BTC-USDT", |answer| answer.status == 200).await;
+    let sample = put_in(REST_SAMPLE, "https://api.example.com", &format!("http://{}", house.host));
+    // The sample forgets that its headers are those of the function before.
+    let ask = "import json\nheaders = {'Authorization': 'Bearer a-token', 'X-API-Key': 'a-key'}\n\
+               print(json.dumps(create_position('BTC-USDT', 0.25)))\n";
+    let script = folder.path().join("sample.py");
+    std::fs::write(&script, format!("{sample}\n{ask}")).unwrap();
+
+    let run = timeout(SAMPLE_MAX, Command::new(python).arg(script).output()).await.unwrap();
+    let output = run.unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let opened: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let keys: Vec<&String> = opened.as_object().unwrap().keys().take(3).collect();
+    assert_eq!(keys, ["position_id", "status", "timestamp"], "{opened}");
+    assert_eq!(opened["status"], "success");
+    let held = house.get("/v1/portfolio/positions").await.body;
+    let position = &held["positions"][0];
+    let keys: Vec<&String> = position.as_object().unwrap().keys().take(6).collect();
+    assert_eq!(keys, ["symbol", "size", "entry_price", "current_price", "pnl", "timestamp"]);
+    assert_eq!(position["position_id"], opened["position_id"]);
+    assert_eq!(position["size"], "0.25");
+}
+
+#[tokio::test]
 async fn the_page_of_the_documents_shows_every_operation_and_asks_nobody_else() {
     let Some(chromium) = tool("chromium") else { return };
     let folder = folder();

@@ -1,9 +1,11 @@
-//! What the door stands on: views, feeds, logs, a clock, and the limits.
+//! What the door stands on: views, feeds, logs, the desk, a clock, and the limits.
 
 use std::sync::Arc;
 
 use commands::clock::Clock;
+use commands::desk::Desk;
 use commands::feed_status::FeedBoard;
+use commands::terms::TradingTerms;
 use domain::amount::PRICE_SCALE_MIN;
 use domain::instrument::{Instrument, Venue};
 use domain::observation::{Link, Listing};
@@ -23,6 +25,9 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ledger: Arc<dyn ReadLog>,
     pub market: Arc<dyn ReadLog>,
+    /// Where what is asked of accounts is carried out.
+    pub desk: Arc<Desk>,
+    pub terms: Arc<TradingTerms>,
     /// Where old candles stand; a node without one answers from memory alone.
     pub store: Option<Store>,
     pub opening: Opening,

@@ -17,6 +17,7 @@ use tracing::{error, info};
 use uuid::{NoContext, Uuid};
 
 use crate::health;
+use crate::idempotency::{IDEMPOTENCY_KEY, Named};
 use crate::opening::Opening;
 use crate::operations::Operations;
 use crate::problem::{Code, Problem, Wishes};
@@ -56,7 +57,13 @@ impl<E: Endpoint> Endpoint for Door<E> {
         let wishes = Wishes::of(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
-        let mut response = match self.guarded(request).await {
+        let named = self.named(&request, &request_id);
+        let key = named.as_ref().ok().and_then(Option::as_ref).map(|named| named.key.clone());
+        let answered = match named {
+            Ok(named) => self.guarded(request, named).await,
+            Err(problem) => Err(problem.into()),
+        };
+        let mut response = match answered {
             Ok(response) => response,
             Err(error) => Problem::of(&error).answer(&wishes, &request_id),
         };
@@ -69,6 +76,11 @@ impl<E: Endpoint> Endpoint for Door<E> {
         }
         for (name, value) in DEFAULTS {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        // On errors too: what became of a request that timed out can be asked with its key.
+        if let Some(key) = key {
+            let key = HeaderValue::try_from(key).expect("a key is printable");
+            headers.insert(IDEMPOTENCY_KEY, key);
         }
         let id = HeaderValue::try_from(&request_id).expect("an id is printable");
         headers.insert(REQUEST_ID, id);
@@ -87,7 +99,11 @@ impl<E: Endpoint> Endpoint for Door<E> {
 
 impl<E: Endpoint> Door<E> {
     /// Answers in time and without a panic, or with an error.
-    async fn guarded(&self, request: Request) -> Result<Response> {
+    async fn guarded(&self, mut request: Request, named: Option<Named>) -> Result<Response> {
+        let may_change = named.is_some();
+        if let Some(named) = named {
+            request.set_data(named);
+        }
         let answer = AssertUnwindSafe(self.checked(request)).catch_unwind();
         match tokio::time::timeout(self.answer_patience, answer).await {
             Ok(Ok(answer)) => answer,
@@ -96,6 +112,11 @@ impl<E: Endpoint> Door<E> {
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
                 error!(panic = text.unwrap_or_default(), "a handler panicked");
                 Err(Problem::new(Code::Internal, "").into())
+            }
+            // What was asked may still happen: only asking again with its key tells.
+            Err(_) if may_change => {
+                let detail = "the answer took too long: repeat with the same Idempotency-Key";
+                Err(Problem::new(Code::LogUnreachable, detail).into())
             }
             Err(_) => Err(Problem::new(Code::Unavailable, "the answer took too long").into()),
         }
@@ -111,6 +132,14 @@ impl<E: Endpoint> Door<E> {
             request.set_body(Body::from_bytes(body));
         }
         self.routes.call(request).await.map(IntoResponse::into_response)
+    }
+
+    /// Returns what a request is called that may change something.
+    fn named(&self, request: &Request, request_id: &str) -> Result<Option<Named>, Problem> {
+        if !self.operations.may_change(request.method(), request.uri().path()) {
+            return Ok(None);
+        }
+        Named::of(request.headers(), request_id, self.clock.as_ref()).map(Some)
     }
 
     /// Refuses what would be answered with the past.
@@ -137,7 +166,7 @@ impl<E: Endpoint> Door<E> {
 }
 
 /// Returns an id that is in order of time.
-fn new_id(clock: &dyn Clock) -> String {
+pub fn new_id(clock: &dyn Clock) -> String {
     let micros = u64::try_from(clock.now().micros()).unwrap_or_default();
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or_default();
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos)).to_string()

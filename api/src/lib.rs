@@ -2,9 +2,11 @@
 //!
 //! Read in this order: what the door stands on (`app`, with its limits in `settings` and whether it
 //! may be asked in `opening`) and how its parts are put together (`routes`), the accept loop (`server`, `admission`), what is done around
-//! every request (`door`, `operations`), how a client is told no (`problem`), and who asks (`principal`). Then the
-//! resources: `market`, `orderbook` and `health`, with the texts of values in `scalar` and answers that are named
-//! by their hash in `entity`; the documents and their page (`docs`). Last the WebSocket, which has a
+//! every request (`door`, `operations`), what makes a command happen once (`idempotency`) and a read show it
+//! (`consistency`), how a client is told no (`problem`), and who asks (`principal`). Then the
+//! resources: `market`, `orderbook` and `health`; of an account, `positions` and `account` to read and `trading`,
+//! `stops` and `operator` to change, each through `orders`, with the bodies of requests in `body`; with the texts
+//! of values in `scalar` and answers that are named by their hash in `entity`; the documents and their page (`docs`). Last the WebSocket, which has a
 //! tour of its own (`ws`).
 
 pub mod app;
@@ -20,6 +22,9 @@ pub mod admission;
 pub mod door;
 pub mod operations;
 
+pub mod consistency;
+pub mod idempotency;
+
 pub mod problem;
 
 pub mod principal;
@@ -27,6 +32,15 @@ pub mod principal;
 pub mod health;
 pub mod market;
 pub mod orderbook;
+
+pub mod account;
+pub mod operator;
+pub mod positions;
+pub mod stops;
+pub mod trading;
+
+pub mod body;
+pub mod orders;
 
 pub mod entity;
 pub mod scalar;

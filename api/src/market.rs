@@ -3,6 +3,7 @@
 #![expect(clippy::unused_async, reason = "poem-openapi asks for async handlers")]
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use domain::candle::{Candle, Source};
@@ -38,6 +39,10 @@ const PERCENT_SCALE: u32 = 2;
 pub enum Tag {
     /// Prices, books, candles, instruments and gaps.
     Market,
+    /// The caller's own account: its positions, its money, and what may be done with them.
+    Portfolio,
+    /// Accounts, and money in and out of them.
+    Operator,
 }
 
 pub struct MarketApi(pub Arc<App>);
@@ -479,7 +484,7 @@ fn gap_bodies(page: &Page) -> Vec<GapBody> {
 }
 
 /// The address of the next page: that of this one, with another cursor.
-fn next_link(request: &Request, cursor: Cursor) -> String {
+pub fn next_link(request: &Request, cursor: impl Display) -> String {
     let uri = request.original_uri();
     let mut link = format!("<{}?", uri.path());
     let pairs = uri.query().unwrap_or_default().split('&');

@@ -71,6 +71,12 @@ impl Operations {
         Ok(())
     }
 
+    /// Whether a request may change something: it is an operation, and not one that only reads.
+    pub fn may_change(&self, method: &Method, path: &str) -> bool {
+        !matches!(*method, Method::GET | Method::HEAD)
+            && self.find(path).is_some_and(|path| path.methods.contains_key(method.as_str()))
+    }
+
     fn find(&self, path: &str) -> Option<&Path> {
         let path = PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
         self.0.iter().find(|candidate| candidate.is(path))
@@ -81,10 +87,10 @@ impl Path {
     fn is(&self, path: &str) -> bool {
         let mut segments = path.split('/');
         self.segments.iter().all(|expected| {
-            segments.next().is_some_and(|found| match expected {
-                Some(expected) => expected == found,
-                None => !found.is_empty(),
-            })
+            // A name that is left out is a name still: the router takes it for one, too.
+            segments
+                .next()
+                .is_some_and(|found| expected.as_ref().is_none_or(|expected| expected == found))
         }) && segments.next().is_none()
     }
 }

@@ -1,7 +1,10 @@
 //! What a client is told when it does not get what it asked for: codes, words, languages.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use domain::account::command::Refusal;
+use domain::instrument::NotAnInstrument;
 use poem::http::header::{
     ACCEPT, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, RETRY_AFTER, VARY,
 };
@@ -13,6 +16,10 @@ use tracing::error;
 
 /// Seconds after which a client may try again what does not depend on it.
 const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// Fields of which it is told what is wrong with them. Of more, the first: an answer is not to be many
+/// times as long as its request.
+const FIELDS_TOLD_MAX: usize = 32;
 
 /// What went wrong, in one word that is never translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +38,14 @@ pub enum Code {
     VenueUnreachable,
     InsufficientBalance,
     PositionLimit,
+    PositionNotOpen,
     ModelNotLoaded,
     PredictionFailed,
+    KeyReused,
+    KeyInProgress,
     LogUnreachable,
+    ViewsBehind,
+    Overloaded,
     WsNotAuthenticated,
     WsNotJson,
     WsUnknown,
@@ -74,9 +86,18 @@ impl Code {
             }
             Self::InsufficientBalance => ("PORT_001", 400, "잔액 부족", "insufficient balance"),
             Self::PositionLimit => ("PORT_002", 400, "포지션 한도 초과", "position limit exceeded"),
+            Self::PositionNotOpen => {
+                ("PORT_003", 400, "열려 있지 않은 포지션", "position is not open")
+            }
             Self::ModelNotLoaded => ("AI_001", 503, "모델 로딩 실패", "model loading failed"),
             Self::PredictionFailed => ("AI_002", 500, "예측 실패", "prediction failed"),
+            Self::KeyReused => {
+                ("IDEM_001", 422, "멱등 키 재사용", "key reused with another command")
+            }
+            Self::KeyInProgress => ("IDEM_002", 409, "요청 처리 중", "still in progress"),
             Self::LogUnreachable => ("SYS_001", 503, "저장소 연결 실패", "log unavailable"),
+            Self::ViewsBehind => ("SYS_002", 503, "조회 데이터 지연", "views behind"),
+            Self::Overloaded => ("SYS_003", 503, "서버 과부하", "overloaded"),
             Self::WsNotAuthenticated => ("AUTH_001", 401, "인증되지 않음", "not authenticated"),
             Self::WsNotJson => ("WS_001", 400, "JSON 형식이 아님", "not JSON"),
             Self::WsUnknown => {
@@ -90,6 +111,17 @@ impl Code {
         };
         let Ok(status) = StatusCode::from_u16(status) else { panic!("a status of the table") };
         Words { code, status, korean, english }
+    }
+
+    /// Returns the code of a refusal by its name.
+    fn of_refusal(name: &str) -> Self {
+        match name {
+            "404" => Self::NotFound,
+            "PORT_001" => Self::InsufficientBalance,
+            "PORT_002" => Self::PositionLimit,
+            "PORT_003" => Self::PositionNotOpen,
+            _ => Self::BadRequest,
+        }
     }
 
     fn of_status(status: StatusCode) -> Self {
@@ -167,12 +199,21 @@ pub struct Problem {
     pub status: StatusCode,
     pub detail: String,
     pub errors: Vec<FieldProblem>,
+    /// The figures behind the detail, by name.
+    pub arithmetic: BTreeMap<String, String>,
 }
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let status = code.words().status;
-        Self { code, status, detail: detail.into(), errors: Vec::new() }
+        let (errors, arithmetic) = (Vec::new(), BTreeMap::new());
+        Self { code, status, detail: detail.into(), errors, arithmetic }
+    }
+
+    /// Returns the problem of what a rule refuses, with its figures.
+    pub fn refused(refusal: &Refusal) -> Self {
+        let code = Code::of_refusal(refusal.code());
+        Self { arithmetic: refusal.arithmetic(), ..Self::new(code, refusal.to_string()) }
     }
 
     /// Returns the problem of a field that cannot be used.
@@ -181,6 +222,20 @@ impl Problem {
         Self {
             errors: vec![FieldProblem { field: field.to_owned(), reason: reason.clone() }],
             ..Self::new(Code::BadRequest, format!("{field}: {reason}"))
+        }
+    }
+
+    /// Returns the problem of fields that cannot be used, of which there is at least one.
+    pub fn fields(mut errors: Vec<FieldProblem>) -> Self {
+        errors.truncate(FIELDS_TOLD_MAX);
+        let told = |error: &FieldProblem| format!("{}: {}", error.field, error.reason);
+        let detail = errors.iter().map(told).collect::<Vec<_>>().join("; ");
+        let malformed = NotAnInstrument.to_string();
+        match errors.as_slice() {
+            [only] if only.field == "symbol" && only.reason == malformed => {
+                Self::malformed_symbol(&malformed)
+            }
+            _ => Self { errors, ..Self::new(Code::BadRequest, detail) },
         }
     }
 
@@ -225,6 +280,7 @@ impl Problem {
             request_id,
             detail: &self.detail,
             errors: &self.errors,
+            arithmetic: &self.arithmetic,
         };
         let body = serde_json::to_vec(&body).expect("texts can always be written as JSON");
         let mut response = Response::from(body);
@@ -290,12 +346,13 @@ struct ErrorBody<'a> {
     request_id: &'a str,
     detail: &'a str,
     errors: &'a [FieldProblem],
+    /// Only where there are any: most problems have no figures.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    arithmetic: &'a BTreeMap<String, String>,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     /// The two tables of the specification, as they stand there.

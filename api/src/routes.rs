@@ -13,17 +13,24 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::AccountApi;
 use crate::app::App;
+use crate::consistency::caught_up;
 use crate::docs;
 use crate::door::Door;
 use crate::health;
 use crate::market::MarketApi;
 use crate::operations::{Operations, PREFIXES};
+use crate::operator::OperatorApi;
 use crate::orderbook::OrderbookApi;
+use crate::positions::PositionsApi;
 use crate::server::Server;
+use crate::stops::StopsApi;
+use crate::trading::TradingApi;
 use crate::ws::MarketSocket;
 use crate::ws::broadcast;
 use crate::ws::hub::Hub;
+use crate::ws::owners;
 
 pub const VIEWS_AT: HeaderName = HeaderName::from_static("x-views-at");
 
@@ -35,6 +42,9 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     let hub = Arc::new(Hub::new(&app.settings.ws));
     let (ending, broadcaster) = (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&hub)));
     let broadcaster = tasks.spawn(async move { ending.run_until_cancelled(broadcaster).await });
+    let (ending, owners) = (stop.clone(), Arc::clone(hub.owners()));
+    let owners = owners::run(Arc::clone(&app), owners);
+    let owners = tasks.spawn(async move { ending.run_until_cancelled(owners).await });
     let socket = MarketSocket::new(Arc::clone(&app), hub, tasks.clone(), stop.clone(), cut.clone());
     let settings = app.settings.clone();
     let house = house(app, socket);
@@ -43,6 +53,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
         ended = server.run(listener) => ended,
         // A house whose sockets have fallen silent is no house.
         Err(panicked) = broadcaster => Err(io::Error::other(panicked)),
+        Err(panicked) = owners => Err(io::Error::other(panicked)),
     }
 }
 
@@ -67,13 +78,24 @@ fn house(app: Arc<App>, socket: MarketSocket) -> BoxEndpoint<'static, Response> 
     Door { routes, operations, opening, clock, answer_patience }.boxed()
 }
 
+type Apis = (MarketApi, OrderbookApi, PositionsApi, TradingApi, StopsApi, AccountApi, OperatorApi);
+
 /// The operations. A service serves under one prefix only, so it is built for each.
-fn service(app: &Arc<App>) -> OpenApiService<(MarketApi, OrderbookApi), ()> {
-    let apis = (MarketApi(Arc::clone(app)), OrderbookApi(Arc::clone(app)));
+fn service(app: &Arc<App>) -> OpenApiService<Apis, ()> {
+    let apis = (
+        MarketApi(Arc::clone(app)),
+        OrderbookApi(Arc::clone(app)),
+        PositionsApi(Arc::clone(app)),
+        TradingApi(Arc::clone(app)),
+        StopsApi(Arc::clone(app)),
+        AccountApi(Arc::clone(app)),
+        OperatorApi(Arc::clone(app)),
+    );
     OpenApiService::new(apis, "Entasis Engine", env!("CARGO_PKG_VERSION"))
 }
 
-/// Says on every answer how far the views had come before it was made.
+/// Lets a read wait for what it must show, and says on every answer how far the views had come
+/// before it was made.
 fn dated(
     routes: impl IntoEndpoint<Endpoint: 'static>,
     app: Arc<App>,
@@ -81,6 +103,7 @@ fn dated(
     routes.around(move |routes, request: Request| {
         let app = Arc::clone(&app);
         async move {
+            caught_up(&app, &request).await?;
             let (ledger, market) = (app.views.applied(Log::Ledger), app.views.applied(Log::Market));
             let mut response = routes.call(request).await?.into_response();
             let at = HeaderValue::try_from(format!("ledger:{ledger}, market:{market}"));

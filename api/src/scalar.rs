@@ -11,7 +11,7 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{
     ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type,
 };
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 
 /// Characters of a decimal. A longer one is no decimal.
@@ -40,6 +40,11 @@ impl Dec {
     /// Returns the decimal with `scale` digits, or those that count when they are more.
     pub fn at(value: Decimal, scale: u32) -> Self {
         Self(at_scale(value, scale))
+    }
+
+    /// Returns the decimal rounded half to even at `scale`, for the eye: nothing is computed from it.
+    pub fn shown(value: Decimal, scale: u32) -> Self {
+        Self::at(value.round_dp_with_strategy(scale, RoundingStrategy::MidpointNearestEven), scale)
     }
 
     fn read(text: &str) -> Result<Self, impl Display> {

@@ -57,6 +57,8 @@ pub struct WsSettings {
     pub lot: u64,
     /// Between two books of a plain connection there is at least this.
     pub plain_book_every: Duration,
+    /// Between two frames of an account there is at least this.
+    pub own_every: Duration,
     /// Topics that are told at once: channel, instrument, and depth or interval. One more is
     /// `WS_004`. Together with `ring_bytes_max` it bounds what rings can take.
     pub topics_max: usize,
@@ -101,6 +103,7 @@ impl Default for WsSettings {
             reconnect_spread: Duration::from_secs(10),
             lot: 0,
             plain_book_every: Duration::from_millis(100),
+            own_every: Duration::from_millis(100),
             ring_frames_max: 4_096,
             topics_max: 512,
             ring_bytes_max: 4 * 1024 * 1024,

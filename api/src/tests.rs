@@ -1,5 +1,6 @@
 //! The door from outside: a real port, logs in memory, and a clock that the test moves.
 
+mod archived;
 mod asyncapi;
 mod bars;
 mod client;
@@ -7,9 +8,14 @@ mod door;
 mod extended;
 mod history;
 mod house;
+mod idempotency;
 mod market;
+mod operator;
 mod orderbook;
+mod own;
 mod page;
+mod refusals;
 mod retention;
 mod server;
 mod socket;
+mod trading;

@@ -6,7 +6,8 @@
 //! the one reader of the log tells them (`ws/broadcast`) of `ws/trades`, the `ws/book` and candles
 //! (`ws/bars`). On the other side stands a session: what it is due of one topic
 //! (`ws/subscription`, or from the log itself `ws/resume`), what it says itself (`ws/answers`), how
-//! both go out (`ws/outbox`), its deadlines (`ws/pace`), its answers (`ws/dialogue`), and the loop
+//! what it is told of its own account (`ws/own`, woken by `ws/owners`), how
+//! all of it goes out (`ws/outbox`), its deadlines (`ws/pace`), its answers (`ws/dialogue`), and the loop
 //! around all of it (`ws/session`).
 
 pub mod protocol;
@@ -17,6 +18,8 @@ pub mod frames;
 pub mod sequence;
 pub mod topic;
 
+pub mod owners;
+
 pub mod hub;
 
 pub mod bars;
@@ -26,6 +29,7 @@ pub mod trades;
 
 pub mod answers;
 pub mod outbox;
+pub mod own;
 pub mod pace;
 pub mod resume;
 pub mod subscription;
@@ -49,6 +53,7 @@ use tracing::debug;
 
 use crate::admission::Admission;
 use crate::app::App;
+use crate::principal;
 use crate::problem::{Code, Language, Problem};
 use crate::server::Seat;
 use crate::ws::hub::Hub;
@@ -96,6 +101,7 @@ impl Endpoint for MarketSocket {
         })?;
         let accept = derive_accept_key(key.as_bytes());
         let language = Language::of(headers);
+        let account = principal::account();
         let seat = request.extensions().get::<Arc<Seat>>().cloned();
         let upgrade = request.take_upgrade()?;
 
@@ -103,6 +109,7 @@ impl Endpoint for MarketSocket {
             Arc::clone(&self.app),
             Arc::clone(&self.hub),
             self.stop.clone(),
+            account,
             (mode, language),
         );
         let cut = self.cut.clone();

@@ -4,8 +4,8 @@
 //! `cargo run --release --manifest-path benches/Cargo.toml [-- [FLAGS] RECORDING…]`:
 //! with recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
 //! project carries. `--check` fails when a ratio misses what it is to reach by a factor of three:
-//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts` and `--only=sockets`
-//! measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
+//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts`, `--only=sockets`
+//! and `--only=trading` measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,8 @@ mod replay;
 mod restart;
 
 mod sockets;
+
+mod trading;
 
 mod sample;
 
@@ -43,11 +45,11 @@ fn main() -> Result<()> {
     for flag in flags {
         match flag.split_once('=') {
             None if flag == "--check" => check = true,
-            Some(("--only", part @ ("logs" | "starts" | "sockets"))) => {
+            Some(("--only", part @ ("logs" | "starts" | "sockets" | "trading"))) => {
                 only = Some(part.to_owned())
             }
             Some(("--ticks", number)) => ticks = number.parse()?,
-            _ => bail!("{flag} is none of: --check, --only=logs|starts|sockets, --ticks=N"),
+            _ => bail!("{flag} is none of: --check, --only=logs|starts|sockets|trading, --ticks=N"),
         }
     }
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
@@ -58,7 +60,7 @@ fn main() -> Result<()> {
 
     let (mut good, mut notes) = (true, Vec::new());
     let runtime = tokio::runtime::Runtime::new()?;
-    if wanted("logs") || wanted("sockets") {
+    if wanted("logs") || wanted("sockets") || wanted("trading") {
         println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
         println!("|---|---|--:|--:|--:|--:|---|");
     }
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     }
     if wanted("sockets") {
         good &= sockets::rows(&mut notes)?;
+    }
+    if wanted("trading") {
+        good &= runtime.block_on(trading_row())?;
     }
     println!();
     for note in notes {
@@ -78,6 +83,22 @@ fn main() -> Result<()> {
     }
     ensure!(!check || good, "a figure is far from what it is to reach");
     Ok(())
+}
+
+/// Prints the row of what is asked of accounts; false when it is far off.
+async fn trading_row() -> Result<bool> {
+    // Both sides take turns on one house: neither borrows it while the other does.
+    let house = tokio::sync::Mutex::new(trading::House::open().await?);
+    let row = Row::measure(
+        "position commands over HTTP, 64 connections on one account, answered after fdatasync",
+        "GET /livez of the same server to the same clients",
+        "requests/s",
+        Goal::AtLeast(0.03),
+        async || house.lock().await.commands().await,
+        async || house.lock().await.hellos().await,
+    )
+    .await?;
+    Ok(row.print())
 }
 
 /// Prints the rows of what goes into the log and comes out of it; false when one is far off.

@@ -28,7 +28,7 @@ mod poem;
 
 mod nats;
 
-mod message;
+pub mod message;
 
 /// Rounds of each row; an odd number has a median of its own.
 const ROUNDS: usize = 5;

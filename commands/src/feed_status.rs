@@ -101,7 +101,7 @@ impl FeedStatus {
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
     }
 
-    pub(crate) fn list(&self, instrument: Instrument, listing: Listing) {
+    pub fn list(&self, instrument: Instrument, listing: Listing) {
         let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
         if listings.len() < LISTINGS_MAX || listings.contains_key(&instrument) {
             listings.insert(instrument, listing);

@@ -1,6 +1,7 @@
 //! How what the house itself decides is written: under names made of what it says, and with
 //! patience for a log that cannot take it now.
 
+use std::fmt;
 use std::time::Duration;
 
 use domain::event::Event;
@@ -113,7 +114,7 @@ impl Pen<'_> {
 }
 
 /// How long to wait for the log next time.
-struct Patience(Duration);
+pub(crate) struct Patience(Duration);
 
 impl Default for Patience {
     fn default() -> Self {
@@ -123,14 +124,17 @@ impl Default for Patience {
 
 impl Patience {
     /// Waits, longer each time, for what may pass; gives back what will not.
-    async fn wait_out(&mut self, stream: &Stream, error: LogError) -> Result<(), LogError> {
+    pub(crate) async fn wait_out(
+        &mut self,
+        stream: &impl fmt::Display,
+        error: LogError,
+    ) -> Result<(), LogError> {
         match error {
             LogError::OutcomeUnknown | LogError::Unavailable(_) | LogError::Full => {
                 if self.0 == RETRY_MIN {
                     tracing::warn!(%stream, %error, "waiting for the log");
                 }
-                tokio::time::sleep(self.0).await;
-                self.0 = (self.0 * 2).min(RETRY_MAX);
+                self.pause().await;
                 Ok(())
             }
             LogError::Conflict { .. }
@@ -138,6 +142,12 @@ impl Patience {
             | LogError::Damaged { .. }
             | LogError::TooLarge => Err(error),
         }
+    }
+
+    /// Waits, longer each time.
+    pub(crate) async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(RETRY_MAX);
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Price(Decimal);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity(Decimal);
 
+/// A sum of money. Greater than zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(Decimal);
+
 /// Reads a decimal exactly: what would have to be rounded is refused, and so are exponents.
 pub fn decimal(text: &str) -> Result<Decimal, NotAnAmount> {
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -146,6 +150,7 @@ macro_rules! amount {
 }
 amount!(Price);
 amount!(Quantity);
+amount!(Amount);
 
 #[cfg(test)]
 mod tests {

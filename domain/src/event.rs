@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::account::event::AccountEvent;
 use crate::candle::event::CandleEvent;
 use crate::market::event::MarketEvent;
+use crate::refusal::RefusalEvent;
 
 /// One fact. In JSON it is an object whose `type` is the versioned name: `tick_observed.v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -11,6 +13,8 @@ use crate::market::event::MarketEvent;
 pub enum Event {
     Market(MarketEvent),
     Candle(CandleEvent),
+    Account(AccountEvent),
+    Refusal(RefusalEvent),
 }
 
 /// Which enum a name belongs to, so that a reader can go straight to the right one.
@@ -18,6 +22,8 @@ pub enum Event {
 pub enum Family {
     Market,
     Candle,
+    Account,
+    Refusal,
 }
 
 /// Every name ever recorded. A name is added, never changed and never removed; each has its sample
@@ -33,6 +39,20 @@ pub const NAMES: &[(&str, Family)] = &[
     ("book_lost.v1", Family::Market),
     ("candle_closed.v1", Family::Candle),
     ("candle_imported.v1", Family::Candle),
+    ("account_opened.v1", Family::Account),
+    ("deposited.v1", Family::Account),
+    ("withdrawn.v1", Family::Account),
+    ("limits_set.v1", Family::Account),
+    ("mode_set.v1", Family::Account),
+    ("position_opened.v1", Family::Account),
+    ("position_increased.v1", Family::Account),
+    ("position_reduced.v1", Family::Account),
+    ("position_closed.v1", Family::Account),
+    ("position_liquidated.v1", Family::Account),
+    ("stops_set.v1", Family::Account),
+    ("funding_applied.v1", Family::Account),
+    ("day_closed.v1", Family::Account),
+    ("command_refused.v1", Family::Refusal),
 ];
 
 /// Returns the family of a recorded name; `None` is a name that this version does not know.
@@ -49,6 +69,18 @@ impl From<MarketEvent> for Event {
 impl From<CandleEvent> for Event {
     fn from(event: CandleEvent) -> Self {
         Self::Candle(event)
+    }
+}
+
+impl From<AccountEvent> for Event {
+    fn from(event: AccountEvent) -> Self {
+        Self::Account(event)
+    }
+}
+
+impl From<RefusalEvent> for Event {
+    fn from(event: RefusalEvent) -> Self {
+        Self::Refusal(event)
     }
 }
 

@@ -29,17 +29,32 @@ impl Instrument {
 }
 
 fn checked_instrument(text: &str) -> Result<Arc<str>, NotAnInstrument> {
-    let part = |part: &str| {
-        (1..=15).contains(&part.len())
-            && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-    };
     match text.split_once('-') {
-        Some((base, quote)) if part(base) && part(quote) => Ok(text.into()),
+        Some((base, quote)) if is_currency(base) && is_currency(quote) => Ok(text.into()),
         _ => Err(NotAnInstrument),
     }
 }
 
 text_form!(Instrument, NotAnInstrument, checked_instrument);
+
+/// What an account is kept in: the quote of the instruments that it trades. `[A-Z0-9]{1,15}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency(Arc<str>);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a currency is 1 to 15 capital letters or digits")]
+pub struct NotACurrency;
+
+fn is_currency(text: &str) -> bool {
+    (1..=15).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+fn checked_currency(text: &str) -> Result<Arc<str>, NotACurrency> {
+    if is_currency(text) { Ok(text.into()) } else { Err(NotACurrency) }
+}
+
+text_form!(Currency, NotACurrency, checked_currency);
 
 /// A venue's name, as `exchange` shows it: `binance`. `[a-z0-9_]{1,32}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

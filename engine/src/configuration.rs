@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use commands::intake::BookRecording;
+use commands::terms::TradingTerms;
 use config::{Config, Environment, File, FileFormat, Map};
 use domain::instrument::Venue;
 use eventlog::stream::Log;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 use crate::command_line::{Demo, Place, Serve};
 use crate::logs::LogUrl;
 use crate::read_store::ReadStoreUrl;
+use crate::trading::TradingKeys;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 const DATA_DEFAULT: &str = "data";
@@ -44,6 +46,9 @@ pub(crate) struct Configuration {
     pub(crate) ws: Ws,
     pub(crate) read_store: ReadStoreUrl,
     pub(crate) retention: Retention,
+    pub(crate) trading: TradingTerms,
+    /// Whether the account of the demonstration is opened and funded.
+    pub(crate) funded: bool,
 }
 
 /// What of the market log is kept: at least this long, unless it grows past so many bytes.
@@ -73,6 +78,8 @@ struct Keys {
     ws: Ws,
     #[serde(default)]
     retention: RetentionKeys,
+    #[serde(default)]
+    trading: TradingKeys,
 }
 
 /// `[retention]`: how long and how much of the market log is kept, whichever is less. The ledger is
@@ -163,7 +170,7 @@ fn variables() -> Result<Map<String, String>> {
 
 pub(crate) fn of_demo(demo: &Demo) -> Result<Configuration> {
     let seed = demo.seed.map(|seed| format!("?seed={seed}")).unwrap_or_default();
-    checked(Keys {
+    let configuration = checked(Keys {
         listen: demo.listen.clone(),
         data: Some(demo.data.clone().unwrap_or_else(|| DEMO_DATA_DEFAULT.into())),
         log: None,
@@ -174,7 +181,9 @@ pub(crate) fn of_demo(demo: &Demo) -> Result<Configuration> {
         ws: Ws::default(),
         read_store: None,
         retention: RetentionKeys::default(),
-    })
+        trading: TradingKeys::default(),
+    })?;
+    Ok(Configuration { funded: true, ..configuration })
 }
 
 fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configuration> {
@@ -272,8 +281,20 @@ fn checked(keys: Keys) -> Result<Configuration> {
         None => BookRecording::All,
     };
     let venues = keys.venues.into_iter().map(addresses).collect::<Result<_>>()?;
-    let ws = keys.ws;
-    Ok(Configuration { listen, ledger, market, feeds, books, venues, ws, read_store, retention })
+    let (ws, trading) = (keys.ws, keys.trading.terms()?);
+    Ok(Configuration {
+        listen,
+        ledger,
+        market,
+        feeds,
+        books,
+        venues,
+        ws,
+        read_store,
+        retention,
+        trading,
+        funded: false,
+    })
 }
 
 /// Reads where a venue is reached. A name that no feed can have is a slip of the pen.

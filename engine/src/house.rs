@@ -8,8 +8,11 @@ use anyhow::{Context, Result, anyhow};
 use api::app::App;
 use api::opening::Opening;
 use commands::clock::Clock;
+use commands::desk::Desk;
 use commands::feed_status::{FeedBoard, FeedStatus};
+use commands::guardian::{Guardian, GuardianParts};
 use commands::intake::{self, BookRecording, Intake};
+use commands::terms::TradingTerms;
 use domain::book::Session;
 use domain::time::Timestamp;
 use eventlog::log::ReadLog;
@@ -33,6 +36,7 @@ use crate::configuration::{Configuration, Retention};
 use crate::feeding;
 use crate::logs::OpenLog;
 use crate::progress;
+use crate::trading;
 
 /// Runs the house until a signal stops it, or a part of it fails that nothing can stand in for.
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
@@ -53,12 +57,16 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         })
         .collect();
     let venues = feeds.iter().map(|(_, status)| status.venue.clone()).collect();
+    let clock: Arc<dyn Clock> = Arc::new(Wall);
+    let desk = Desk::new(ledger.log.clone(), Arc::new(store.clone()), clock.clone());
     let rooms = Rooms {
         views: Arc::new(Views::new(venues)),
         ledger,
         market,
         store,
-        clock: Arc::new(Wall),
+        clock,
+        desk: Arc::new(desk),
+        terms: Arc::new(configuration.trading),
         stop: CancellationToken::new(),
     };
 
@@ -68,6 +76,8 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         views: rooms.views.clone(),
         feeds: Arc::new(FeedBoard::new(feeds.iter().map(|(_, status)| status.clone()))),
         clock: rooms.clock.clone(),
+        desk: rooms.desk.clone(),
+        terms: rooms.terms.clone(),
         ledger: rooms.ledger.reader(),
         market: rooms.market.reader(),
         store: Some(rooms.store.clone()),
@@ -82,12 +92,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let mut signals = Signals::new()?;
     // A start can be long, and is stopped like anything else.
     let made = tokio::select! {
-        made = rooms.make_views() => made.map(|()| None),
+        made = rooms.make_ready(configuration.funded) => made.map(|()| None),
         signal = signals.next() => Ok(Some(signal)),
         part = failed(&mut parts) => part.map(|()| None),
     };
     let stopped = if let Ok(None) = made {
         rooms.run_views(&mut parts);
+        rooms.run_guardian(&mut parts);
         opening.open();
         for (feed, status) in feeds {
             let addresses = configuration.venues.get(&status.venue).cloned().unwrap_or_default();
@@ -128,11 +139,21 @@ struct Rooms {
     market: OpenLog,
     store: Store,
     clock: Arc<dyn Clock>,
+    desk: Arc<Desk>,
+    terms: Arc<TradingTerms>,
     /// Told to stop when the house is.
     stop: CancellationToken,
 }
 
 impl Rooms {
+    /// Makes all that must stand before anybody may ask.
+    async fn make_ready(&self, funded: bool) -> Result<()> {
+        if funded {
+            trading::fund_demo(&self.desk, &self.terms).await?;
+        }
+        self.make_views().await
+    }
+
     /// Takes the views from the newest snapshot, and folds what has come since.
     async fn make_views(&self) -> Result<()> {
         let (ledger, market) = (self.ledger.reader(), self.market.reader());
@@ -176,6 +197,22 @@ impl Rooms {
         });
     }
 
+    /// Closes positions when the market meets their conditions.
+    fn run_guardian(&self, parts: &mut Parts) {
+        let guardian = Guardian::new(GuardianParts {
+            ledger: self.ledger.reader(),
+            market: self.market.reader(),
+            desk: self.desk.clone(),
+            keep: Arc::new(self.store.clone()),
+            clock: self.clock.clone(),
+            terms: self.terms.clone(),
+        });
+        let stop = self.stop.clone();
+        parts.spawn(
+            async move { guardian.run(stop.cancelled_owned()).await.context("the guardian") },
+        );
+    }
+
     fn run_feed(
         &self,
         parts: &mut Parts,
@@ -206,11 +243,13 @@ impl Rooms {
         let jobs = Jobs {
             views: self.views.clone(),
             ledger: self.ledger.log.clone(),
+            desk: self.desk.clone(),
             clock: self.clock.clone(),
             retirement: Some(Retirement {
                 market: self.market.reader(),
                 trim: self.market.trim.clone(),
                 snapshots: Arc::new(self.store.clone()),
+                guarded: Arc::new(self.store.clone()),
                 settings: retire::Settings {
                     market_age: DAY * retention.market_days.get(),
                     market_bytes: retention.market_bytes.get(),

@@ -16,6 +16,7 @@ mod house;
 mod logs;
 mod progress;
 mod read_store;
+mod trading;
 
 mod log_cat;
 

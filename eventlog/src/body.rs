@@ -160,6 +160,12 @@ pub fn open_event(raw: &RawValue) -> Result<Event, Unreadable> {
         Some(Family::Candle) => {
             serde_json::from_str(raw.get()).map(Event::Candle).map_err(unreadable)
         }
+        Some(Family::Account) => {
+            serde_json::from_str(raw.get()).map(Event::Account).map_err(unreadable)
+        }
+        Some(Family::Refusal) => {
+            serde_json::from_str(raw.get()).map(Event::Refusal).map_err(unreadable)
+        }
         None => Err(Unreadable(format!("this version knows no event named {name:?}"))),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use commands::clock::Clock;
+use commands::desk::Desk;
 use commands::pen::Pen;
 use domain::candle::Candle;
 use domain::event::Event;
@@ -12,6 +13,7 @@ use domain::market::event::MarketEvent;
 use domain::tick::{Side, Tick};
 use domain::time::Timestamp;
 use eventlog::entry::{Actor, Draft, Entry, Offset, Version};
+use eventlog::keep::{Keep, KeepError, Kept};
 use eventlog::log::{Appended, Durability, EventLog, Expected, LogError, ReadLog, Tip};
 use eventlog::memory::Memory;
 use eventlog::stream::{Log, Stream};
@@ -90,11 +92,30 @@ impl House {
         projector::catch_up(Log::Market, self.market.as_ref(), views).await.unwrap();
     }
 
+    /// Returns a desk that writes to this ledger, and keeps nothing.
+    pub(crate) fn desk(&self, ledger: Arc<dyn EventLog>) -> Arc<Desk> {
+        Arc::new(Desk::new(ledger, Arc::new(Nowhere), self.clock.clone()))
+    }
+
     /// Returns what the ledger holds of streams of a kind, oldest first.
     pub(crate) async fn in_ledger(&self, kind: &str) -> Vec<Entry> {
         let mut entries = self.ledger.read(Offset(0), usize::MAX).await.unwrap();
         entries.retain(|entry| entry.stream.to_string().starts_with(kind));
         entries
+    }
+}
+
+/// Keeps nothing: a desk then reads each account from its beginning.
+struct Nowhere;
+
+#[async_trait]
+impl Keep for Nowhere {
+    async fn load(&self, _name: &str) -> Result<Option<Kept>, KeepError> {
+        Ok(None)
+    }
+
+    async fn save(&self, _name: &str, _kept: Kept) -> Result<(), KeepError> {
+        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! The way in by the clock: what nobody asks for and is done all the same.
 //!
 //! Each job is a file, and [`run`] gives each its turns: closed candles and gaps go into the ledger,
-//! where they outlive the trades they were made of (`close_candles`, `copy_gaps`), and of the market
-//! log goes what is no longer needed (`retire`). What turns have in common stands in `turn`.
+//! where they outlive the trades they were made of (`close_candles`, `copy_gaps`), each account states
+//! what it is worth day by day (`close_days`), and of the market log goes what is no longer needed
+//! (`retire`). What turns have in common stands in `turn`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use commands::clock::Clock;
+use commands::desk::Desk;
 use eventlog::log::{EventLog, LogError};
 use projections::views::Views;
 
@@ -19,6 +21,8 @@ pub mod turn;
 pub mod close_candles;
 
 pub mod copy_gaps;
+
+pub mod close_days;
 
 pub mod retire;
 
@@ -32,6 +36,7 @@ const REST: Duration = Duration::from_secs(10);
 pub struct Jobs {
     pub views: Arc<Views>,
     pub ledger: Arc<dyn EventLog>,
+    pub desk: Arc<Desk>,
     pub clock: Arc<dyn Clock>,
     /// `None` where the market log is not ours to cut.
     pub retirement: Option<Retirement>,
@@ -43,11 +48,13 @@ pub struct Jobs {
 /// Any number of nodes may run them: what a job writes is named by what it says, so it stands in
 /// the log once.
 pub async fn run(jobs: Jobs) -> LogError {
-    let Jobs { views, ledger, clock, retirement } = jobs;
+    let Jobs { views, ledger, desk, clock, retirement } = jobs;
     let (views, ledger, clock) = (views.as_ref(), ledger.as_ref(), clock.as_ref());
+    let desk = desk.as_ref();
     tokio::select! {
         error = again(|| close_candles::turn(views, ledger, clock)) => error,
         error = again(|| copy_gaps::turn(views, ledger, clock)) => error,
+        error = again(|| close_days::turn(views, ledger, desk, clock)) => error,
         error = retire(retirement, views, ledger, clock) => error,
     }
 }

@@ -1,7 +1,7 @@
 //! Retention: drops the oldest of the market log, once all that is made of it is kept elsewhere.
 //!
-//! What may go is in a snapshot of all views, its closed hours and its gaps stand in the ledger, and
-//! no hour that is still open reaches back to it. So views that are folded anew, from the ledger and
+//! What may go is in a snapshot of all views, its closed hours and its gaps stand in the ledger, the
+//! guardian has looked at it, and no hour that is still open reaches back to it. So views that are folded anew, from the ledger and
 //! from what is left, hold the same candles and the same gaps, also without any snapshot.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use commands::clock::Clock;
+use commands::guardian;
 use domain::time::{DAY, SECOND, Timestamp};
 use eventlog::entry::Offset;
 use eventlog::log::{EventLog, LogError, ReadLog, Retention, Trim, Trimmed};
@@ -68,12 +69,31 @@ impl Snapshots for Store {
     }
 }
 
+/// The place up to which the guardian has looked at every trade.
+#[async_trait]
+pub trait Guarded: Send + Sync {
+    /// Returns the market log's entry up to which a guardian has come and need not come again, also
+    /// after a crash; `None` while it has come nowhere.
+    async fn guarded(&self) -> Option<Offset>;
+}
+
+#[async_trait]
+impl Guarded for Store {
+    async fn guarded(&self) -> Option<Offset> {
+        guardian::passed(self).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "how far the guardian has come is not known");
+            None
+        })
+    }
+}
+
 /// What the retention of a market log needs.
 pub struct Retirement {
     pub market: Arc<dyn ReadLog>,
     /// The same log.
     pub trim: Arc<dyn Trim>,
     pub snapshots: Arc<dyn Snapshots>,
+    pub guarded: Arc<dyn Guarded>,
     pub settings: Settings,
 }
 
@@ -85,6 +105,7 @@ enum Hold {
     UnrecordedHours,
     UnrecordedGaps,
     OpenHour,
+    Guardian,
 }
 
 impl fmt::Display for Hold {
@@ -95,6 +116,7 @@ impl fmt::Display for Hold {
             Self::UnrecordedHours => "closed hours are not in the ledger yet",
             Self::UnrecordedGaps => "gaps are not in the ledger yet",
             Self::OpenHour => "an hour that has not closed reaches back to them",
+            Self::Guardian => "the guardian has not looked at them",
         })
     }
 }
@@ -141,7 +163,11 @@ impl Retiring {
         ledger: &dyn EventLog,
         clock: &dyn Clock,
     ) -> Result<(Trimmed, Hold), LogError> {
-        let (up_to, hold) = self.up_to(views, ledger, clock).await?;
+        let guarded = self.retirement.guarded.guarded().await.unwrap_or_default();
+        let (up_to, hold) = match self.up_to(views, ledger, clock).await? {
+            (up_to, _) if guarded < up_to => (guarded, Hold::Guardian),
+            up_to => up_to,
+        };
         let Settings { market_age, market_bytes, .. } = self.retirement.settings;
         let age = i64::try_from(market_age.as_micros()).unwrap_or(i64::MAX);
         let recorded_before = clock.now().plus(age.saturating_neg());

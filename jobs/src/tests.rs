@@ -12,7 +12,7 @@ use projections::views::Cut;
 
 use super::*;
 use crate::house::{House, at};
-use crate::retire::{Settings, Snapshots};
+use crate::retire::{Guarded, Settings, Snapshots};
 
 /// A ledger that takes all but the candles, and whose head can be asked until it is damaged.
 struct Ailing {
@@ -80,14 +80,26 @@ impl Snapshots for Newest {
     }
 }
 
+#[async_trait]
+impl Guarded for Newest {
+    async fn guarded(&self) -> Option<Offset> {
+        Some(self.0.market.offset)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_ledger_ends_the_jobs() {
     let house = House::new();
     let ledger = Ailing::new(house.ledger.clone());
     let damage = LogError::Damaged { offset: Offset(7), reason: "a bad checksum".to_owned() };
     *ledger.damage.lock().unwrap() = Some(damage.clone());
-    let jobs =
-        Jobs { views: house.views().await, ledger, clock: house.clock.clone(), retirement: None };
+    let jobs = Jobs {
+        views: house.views().await,
+        desk: house.desk(ledger.clone()),
+        ledger,
+        clock: house.clock.clone(),
+        retirement: None,
+    };
 
     assert_eq!(run(jobs).await, damage);
 }
@@ -107,11 +119,13 @@ async fn a_job_that_waits_holds_up_no_other() {
         market: market.clone(),
         trim: market.clone(),
         snapshots: Arc::new(Newest(Cut::default())),
+        guarded: Arc::new(Newest(Cut::default())),
         settings: Settings { rest: Duration::from_mins(1), ..Settings::default() },
     };
     let jobs = Jobs {
         views: views.clone(),
         ledger: ledger.clone(),
+        desk: house.desk(ledger.clone()),
         clock: house.clock.clone(),
         retirement: Some(retirement),
     };

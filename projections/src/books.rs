@@ -10,7 +10,7 @@ use domain::median::Median;
 use domain::order_book::OrderBook;
 use domain::time::{SECOND, Timestamp};
 use eventlog::entry::{Entry, Version};
-use eventlog::stream::Stream;
+use eventlog::stream::{Log, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::part::{self, Mark, PartName};
@@ -106,6 +106,7 @@ impl Books {
 impl View for Books {
     const NAME: &'static str = "books";
     const REVISION: u32 = 2;
+    const LOGS: &'static [Log] = &[Log::Market];
 
     fn fold(&mut self, entry: &Entry) {
         let Stream::Market { venue, instrument } = &entry.stream else { return };

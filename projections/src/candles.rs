@@ -17,7 +17,7 @@ use domain::market::DECISION_EVENTS_MAX;
 use domain::market::event::MarketEvent;
 use domain::time::{DAY, MINUTE, Timestamp};
 use eventlog::entry::Entry;
-use eventlog::stream::Stream;
+use eventlog::stream::{Log, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::part::{self, Mark, PartName};
@@ -161,6 +161,7 @@ pub struct Unrecorded {
 impl View for Candles {
     const NAME: &'static str = "candles";
     const REVISION: u32 = 3;
+    const LOGS: &'static [Log] = &[Log::Ledger, Log::Market];
 
     fn fold(&mut self, entry: &Entry) {
         match &entry.stream {
@@ -314,7 +315,10 @@ impl VenueCandles {
                     bars.push((*interval, candle));
                 }
                 // Coarser candles are rolled up here, never recorded.
-                Event::Candle(CandleEvent::CandleClosed { .. }) | Event::Market(_) => {}
+                Event::Candle(CandleEvent::CandleClosed { .. })
+                | Event::Market(_)
+                | Event::Account(_)
+                | Event::Refusal(_) => {}
             }
         }
         let ladder = part::held(&mut self.instruments, instrument);
@@ -326,7 +330,7 @@ impl VenueCandles {
     fn fold_gaps(&mut self, instrument: &Instrument, events: &[Event]) {
         let gaps = events.iter().filter_map(|event| match event {
             Event::Market(event) => Some(event),
-            Event::Candle(_) => None,
+            Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => None,
         });
         drop(part::held(&mut self.instruments, instrument).copy_gaps(gaps));
     }

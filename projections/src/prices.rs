@@ -11,7 +11,7 @@ use domain::median::Median;
 use domain::tick::Tick;
 use domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use eventlog::entry::{Entry, Version};
-use eventlog::stream::Stream;
+use eventlog::stream::{Log, Stream};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +161,7 @@ impl Prices {
 impl View for Prices {
     const NAME: &'static str = "prices";
     const REVISION: u32 = 3;
+    const LOGS: &'static [Log] = &[Log::Market];
 
     fn fold(&mut self, entry: &Entry) {
         match &entry.stream {
@@ -180,7 +181,10 @@ impl View for Prices {
                             MarketEvent::BookSnapshotObserved { told, .. }
                             | MarketEvent::BookDiffObserved { told, .. },
                         ) => at.advance(told.venue_time),
-                        Event::Market(_) | Event::Candle(_) => {}
+                        Event::Market(_)
+                        | Event::Candle(_)
+                        | Event::Account(_)
+                        | Event::Refusal(_) => {}
                     }
                 }
                 if let Some(sample) = sample {

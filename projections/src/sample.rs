@@ -1,5 +1,7 @@
 //! Entries drawn as little tables, for the tests of the views.
 
+pub(crate) mod accounts;
+
 use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::candle::event::CandleEvent;
 use domain::candle::{Candle, Interval, Source};

@@ -3,8 +3,8 @@
 //!
 //! Read in this order: what a row holds (`rows`), snapshots of the views (`snapshots`), which of them
 //! stay (`thinning`) and whether they belong to the logs (`belonging`), states of other parts of the
-//! house (`kept`), what is told of old hours (`archive`) and who files it (`archivist`), who may write
-//! (`lease`), how it fares (`health`), and the one file with SQL (`sqlite`).
+//! house (`kept`), what is told of old hours and of accounts (`archive`), who files it (`archivist`,
+//! with `accounts` for theirs), who may write (`lease`), how it fares (`health`), and the one file with SQL (`sqlite`).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,7 +19,7 @@ use eventlog::entry::Offset;
 use eventlog::log::{LogError, ReadLog};
 use tokio::sync::{Mutex, Notify, watch};
 
-use self::archive::{Archive, Progress};
+use self::archive::{Archive, Progress, Section, Sections};
 use self::archivist::ArchivistError;
 use self::belonging::Foreign;
 use self::health::{Health, StoreHealth};
@@ -42,6 +42,8 @@ mod kept;
 pub mod archive;
 
 pub mod archivist;
+
+mod accounts;
 
 mod lease;
 
@@ -102,7 +104,7 @@ struct Inner {
     written: Mutex<Written>,
     lease: Lease,
     health: Health,
-    progress: watch::Sender<Progress>,
+    sections: Sections,
     /// Woken when the archive must be held against its checksums again.
     suspected: Notify,
     /// It was set aside once already. A second time within a run the fault is not the file's.
@@ -128,7 +130,7 @@ impl Store {
             written: Mutex::default(),
             lease,
             health: Health::default(),
-            progress: watch::Sender::default(),
+            sections: Sections::default(),
             suspected: Notify::new(),
             began_anew: AtomicBool::default(),
         }));
@@ -219,8 +221,9 @@ impl Store {
 
     /// Returns how it fares.
     pub fn health(&self) -> StoreHealth {
-        let Progress { applied, whole, .. } = *self.0.progress.borrow();
-        self.0.health.tell(applied, whole)
+        let progress = Section::ALL.map(|section| *self.progress(section).borrow());
+        let applied = progress.iter().map(|progress| progress.applied).min().unwrap_or_default();
+        self.0.health.tell(applied, progress.iter().all(|progress| progress.whole))
     }
 
     pub fn archive(&self) -> Archive {
@@ -309,7 +312,9 @@ impl Store {
         }
         *written = Written::nothing();
         self.0.lease.begin_anew();
-        self.0.progress.send_replace(Progress::default());
+        for section in Section::ALL {
+            self.progress(section).send_replace(Progress::default());
+        }
         let aside = set_aside(&self.0.path)?;
         tracing::error!(
             reason,
@@ -320,8 +325,8 @@ impl Store {
         Ok(aside)
     }
 
-    fn suspect_archive(&self) {
-        self.0.progress.send_modify(|progress| {
+    fn suspect_archive(&self, section: Section) {
+        self.progress(section).send_modify(|progress| {
             (progress.checked, progress.whole) = (false, false);
         });
         self.0.suspected.notify_one();
@@ -331,8 +336,8 @@ impl Store {
         &self.0.lease
     }
 
-    fn progress(&self) -> &watch::Sender<Progress> {
-        &self.0.progress
+    fn progress(&self, section: Section) -> &watch::Sender<Progress> {
+        self.0.sections.of(section)
     }
 }
 

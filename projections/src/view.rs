@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use eventlog::entry::{Entry, Hash};
+use eventlog::stream::Log;
 use sha2::{Digest, Sha256};
 
 /// A read model. The same entries in the same order give the same bytes, whenever and wherever.
@@ -15,6 +16,9 @@ pub trait View: Default + Send + Sync {
 
     /// Raised when shape or meaning changes: the view is then folded anew.
     const REVISION: u32;
+
+    /// The logs that it reads. It is never behind in another.
+    const LOGS: &'static [Log];
 
     /// Takes in one entry. Cannot fail, wait, or know the time.
     fn fold(&mut self, entry: &Entry);

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use domain::account::event::Mark;
+use domain::candle::Interval;
+use domain::fill::{MarketEntry, Sight};
 use domain::instrument::{Instrument, Venue};
+use domain::time::Timestamp;
 use eventlog::entry::{Entry, Hash, Offset};
 use eventlog::stream::Log;
 use tokio::sync::watch;
 
-use crate::books::Books;
+use crate::books::{Book, Books};
 use crate::candles::Candles;
-use crate::prices::{Prices, Quote};
+use crate::holdings::Holdings;
+use crate::prices::{Freshness, Prices, Quote};
 use crate::view::{NotAPart, View};
 
 /// How far a log was folded: its last entry, by offset and hash. Both zero before the first.
@@ -43,6 +48,7 @@ pub struct Views {
     prices: RwLock<Prices>,
     candles: RwLock<Candles>,
     books: RwLock<Books>,
+    holdings: RwLock<Holdings>,
     /// Held for writing while entries are folded, before any view's own lock.
     folding: RwLock<()>,
     /// How far each view has come, by its name: one whose revision rose comes from further back.
@@ -61,6 +67,7 @@ impl Views {
             prices: RwLock::default(),
             candles: RwLock::default(),
             books: RwLock::default(),
+            holdings: RwLock::default(),
             folding: RwLock::default(),
             cuts: Mutex::default(),
             ledger: watch::Sender::new(Offset(0)),
@@ -81,6 +88,10 @@ impl Views {
         self.books.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn holdings(&self) -> RwLockReadGuard<'_, Holdings> {
+        self.holdings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the price of an instrument at its primary venue: the first that ever traded it. It
     /// is fresh while its synced book is.
     pub fn quote(&self, instrument: &Instrument) -> Option<Quote> {
@@ -89,6 +100,47 @@ impl Views {
         let book = books.get(&quote.venue, instrument).filter(|book| book.synced);
         quote.book_told_at = book.map(|book| book.told_at());
         Some(quote)
+    }
+
+    /// Looks at an instrument's primary venue as far as it can be relied on at `now`: its book while
+    /// that is synced and fresh, its last price while that is, and the newest entry that either of
+    /// them is of. `None` when the instrument was never traded.
+    ///
+    /// Projectors wait while `look` looks: what it sees is of one moment.
+    pub fn sight<R>(
+        &self,
+        instrument: &Instrument,
+        now: Timestamp,
+        look: impl FnOnce(Sight<'_>) -> R,
+    ) -> Option<R> {
+        self.at_rest(|_| {
+            let quote = self.quote(instrument)?;
+            let books = self.books();
+            let book = books.get(&quote.venue, instrument);
+            let last = (quote.freshness(now) == Freshness::Fresh).then_some(quote.tick.price);
+            let market = newest_entry(&quote, book);
+            let book = book.filter(|book| book.is_fresh(now)).map(|book| book.levels);
+            Some(look(Sight { book, last, market: &market }))
+        })
+    }
+
+    /// Returns the last price by the end of a UTC day of an instrument at a venue, and the market's
+    /// newest entry now: whoever folds the market up to that entry finds this price. `None` when it
+    /// was not traded there by then.
+    pub fn mark_of_day(
+        &self,
+        venue: &Venue,
+        instrument: &Instrument,
+        day: Timestamp,
+    ) -> Option<Mark> {
+        self.at_rest(|_| {
+            let quote = self.prices().get(venue, instrument)?;
+            let market = newest_entry(&quote, self.books().get(venue, instrument));
+            let candles = self.candles();
+            let end = Interval::Day.end(Interval::Day.bucket(day));
+            let last = candles.get(venue, instrument)?.ladder.before(Interval::Day, end)?;
+            Some(Mark { price: last.close.at_scale(quote.price_scale), market })
+        })
     }
 
     fn last(&self, instrument: &Instrument) -> Option<Quote> {
@@ -133,6 +185,7 @@ impl Views {
         self.fold_into(&self.prices, log, entries, to);
         self.fold_into(&self.candles, log, entries, to);
         self.fold_into(&self.books, log, entries, to);
+        self.fold_into(&self.holdings, log, entries, to);
         self.show();
     }
 
@@ -144,6 +197,7 @@ impl Views {
             self.changed_in(&self.prices, |_| BTreeSet::new()),
             self.changed_in(&self.candles, |_| BTreeSet::new()),
             self.changed_in(&self.books, |_| BTreeSet::new()),
+            self.changed_in(&self.holdings, |_| BTreeSet::new()),
         ]
     }
 
@@ -154,6 +208,7 @@ impl Views {
             self.changed_in(&self.prices, View::parts),
             self.changed_in(&self.candles, View::parts),
             self.changed_in(&self.books, View::parts),
+            self.changed_in(&self.holdings, View::parts),
         ]
     }
 
@@ -170,6 +225,7 @@ impl Views {
             Prices::NAME => self.restore_into(&self.prices, cut, parts),
             Candles::NAME => self.restore_into(&self.candles, cut, parts),
             Books::NAME => self.restore_into(&self.books, cut, parts),
+            Holdings::NAME => self.restore_into(&self.holdings, cut, parts),
             _ => Ok(()),
         }?;
         self.show();
@@ -177,11 +233,12 @@ impl Views {
     }
 
     /// Returns the name and the revision of each view.
-    pub fn revisions() -> [(&'static str, u32); 3] {
+    pub fn revisions() -> [(&'static str, u32); 4] {
         [
             (Prices::NAME, Prices::REVISION),
             (Candles::NAME, Candles::REVISION),
             (Books::NAME, Books::REVISION),
+            (Holdings::NAME, Holdings::REVISION),
         ]
     }
 
@@ -191,6 +248,7 @@ impl Views {
             (Prices::NAME, self.prices().state_hash()),
             (Candles::NAME, self.candles().state_hash()),
             (Books::NAME, self.books().state_hash()),
+            (Holdings::NAME, self.holdings().state_hash()),
         ])
     }
 
@@ -239,12 +297,19 @@ impl Views {
         Ok(())
     }
 
-    /// Shows how far all views have come.
+    /// Shows how far all views have come, each in the logs that it reads.
     fn show(&self) {
+        const READERS: [(&str, &[Log]); 4] = [
+            (Prices::NAME, Prices::LOGS),
+            (Candles::NAME, Candles::LOGS),
+            (Books::NAME, Books::LOGS),
+            (Holdings::NAME, Holdings::LOGS),
+        ];
         let cuts = self.cuts();
         let oldest = |log| {
+            let readers = READERS.into_iter().filter(|(_, logs)| logs.contains(&log));
             let place = |(name, _)| cuts.get(name).copied().unwrap_or_default().at(log).offset;
-            Self::revisions().into_iter().map(place).min().unwrap_or_default()
+            readers.map(place).min().unwrap_or_default()
         };
         for log in [Log::Ledger, Log::Market] {
             self.offset(log).send_replace(oldest(log));
@@ -277,6 +342,13 @@ impl Cut {
             Log::Market => &mut self.market,
         }
     }
+}
+
+/// Returns the newest entry of a market that its price or its book is of.
+fn newest_entry(quote: &Quote, book: Option<Book<'_>>) -> MarketEntry {
+    let version = book.map_or(quote.version, |book| book.version.max(quote.version));
+    let (venue, instrument) = (quote.venue.clone(), quote.instrument.clone());
+    MarketEntry { venue, instrument, version: version.0 }
 }
 
 fn locked<V: View>(view: &RwLock<V>) -> RwLockWriteGuard<'_, V> {

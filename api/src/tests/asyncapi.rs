@@ -20,6 +20,10 @@ async fn house() -> House {
     let house = House::with(Settings { ws: settings, ..Settings::default() }).await;
     let book = snapshot(100, AT, "65000.00:1.234", "65001.00:1.234");
     house.record(BTC, vec![tick(1, AT, "65432.10", "1.23"), book]).await;
+    house.fund("100000.00").await;
+    let order = json!({"symbol": "BTC-USDT", "size": "0.5", "type": "long", "leverage": "10"});
+    let opened = house.post("/v1/portfolio/positions", &order.to_string()).await;
+    assert_eq!(opened.status, 201, "{}", opened.body);
     house
 }
 
@@ -118,6 +122,14 @@ async fn frames(house: &House) -> Vec<Value> {
         }
     }
     until(&mut client, &mut frames, |frame| frame["type"] == "gap").await;
+    for (channel, id) in [("positions", 8), ("account", 9)] {
+        let subscribe = json!({"id": id, "action": "subscribe", "channel": channel});
+        client.send(&subscribe.to_string()).await;
+        until(&mut client, &mut frames, |frame| {
+            frame["channel"] == channel && frame["type"] == "snapshot"
+        })
+        .await;
+    }
     let change = diff(101, AT, "65000.00:0 64000.00:1", "");
     house.record(BTC, vec![change]).await;
     until(&mut client, &mut frames, |frame| frame["type"] == "delta").await;

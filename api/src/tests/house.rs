@@ -1,11 +1,16 @@
 //! A node to test the door of.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use commands::clock::Clock;
+use commands::desk::Desk;
 use commands::feed_status::{FeedBoard, FeedStatus};
+use commands::terms::TradingTerms;
+use domain::account::limits::Limits;
 use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::event::Event;
 use domain::instrument::Venue;
@@ -14,9 +19,11 @@ use domain::observation::Pace;
 use domain::tick::{Side, Tick};
 use domain::time::Timestamp;
 use eventlog::entry::{Actor, Draft, Offset};
+use eventlog::keep::{Keep, KeepError, Kept};
 use eventlog::log::{EventLog, Expected, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::{Log, Stream};
+use projections::projector;
 use projections::store::Store;
 use projections::views::Views;
 use serde_json::Value;
@@ -51,6 +58,36 @@ impl TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// States that are gone with the test.
+#[derive(Default)]
+struct TestKeep(Mutex<BTreeMap<String, Kept>>);
+
+#[async_trait]
+impl Keep for TestKeep {
+    async fn load(&self, name: &str) -> Result<Option<Kept>, KeepError> {
+        Ok(self.0.lock().unwrap().get(name).cloned())
+    }
+
+    async fn save(&self, name: &str, kept: Kept) -> Result<(), KeepError> {
+        self.0.lock().unwrap().insert(name.to_owned(), kept);
+        Ok(())
+    }
+}
+
+/// A fee of four basis points, and limits that a test reaches.
+fn terms() -> TradingTerms {
+    TradingTerms {
+        fee_rate: "0.0004".parse().unwrap(),
+        tiers: BTreeMap::new(),
+        tiers_default: Arc::default(),
+        limits_default: Limits {
+            positions_max: 5,
+            notional_max: "1000000".parse().unwrap(),
+            quantity_max: BTreeMap::from([("ETH-USDT".parse().unwrap(), "100".parse().unwrap())]),
+        },
     }
 }
 
@@ -179,6 +216,11 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new(Memory::new(Log::Ledger));
+        let keep = Arc::new(TestKeep::default());
+        let log = Arc::clone(&ledger) as Arc<dyn EventLog>;
+        let desk = Arc::new(Desk::new(log, keep, Arc::clone(&clock) as Arc<dyn Clock>));
+        let read = Arc::clone(&ledger) as Arc<dyn ReadLog>;
+        tokio::spawn(projector::follow(Log::Ledger, read, Arc::clone(&views)));
         let (stop, opening) = (CancellationToken::new(), Opening::shut());
         let app = App {
             views: Arc::clone(&views),
@@ -186,6 +228,8 @@ impl House {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ledger: Arc::clone(&ledger) as Arc<dyn ReadLog>,
             market: Arc::clone(&market) as Arc<dyn ReadLog>,
+            desk,
+            terms: Arc::new(terms()),
             store,
             opening: opening.clone(),
             settings,
@@ -226,6 +270,64 @@ impl House {
             request.extend([name, ": ", value, "\r\n"]);
         }
         self.send(request + "\r\n").await
+    }
+
+    /// Sends a body of JSON.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        self.send(request + "\r\n" + body).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.call("POST", path, body, &[]).await
+    }
+
+    /// Opens the account of the stand-in, with money in it.
+    pub(crate) async fn fund(&self, amount: &str) {
+        let opened = self.post("/v1/operator/accounts", r#"{"account":"demo"}"#).await;
+        assert_eq!(opened.status, 201, "{}", opened.body);
+        let body = format!(r#"{{"amount":"{amount}"}}"#);
+        let paid = self.post("/v1/operator/accounts/demo/deposits", &body).await;
+        assert_eq!(paid.status, 201, "{}", paid.body);
+    }
+
+    /// A house in which BTC trades at 64,000, and the stand-in has an account with money in it.
+    pub(crate) async fn trading() -> Self {
+        let house = Self::open().await;
+        house.trade(1, "64000.00").await;
+        house.fund("100000.00").await;
+        house
+    }
+
+    /// What BTC trades at from now on.
+    pub(crate) async fn trade(&self, id: u64, price: &str) {
+        let ticks = vec![tick(id, "2024-03-21T09:30:00Z", price, "1.5")];
+        self.record("market-binance.BTC-USDT", ticks).await;
+    }
+
+    /// Opens a position of the stand-in, and returns its name.
+    pub(crate) async fn position(&self, body: &str) -> String {
+        let opened = self.post("/v1/portfolio/positions", body).await;
+        assert_eq!(opened.status, 201, "{}", opened.body);
+        opened.json()["position_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Returns how many entries the ledger has.
+    pub(crate) async fn written(&self) -> u64 {
+        self.ledger.head().await.unwrap().0
     }
 
     pub(crate) async fn send(&self, request: String) -> Answer {

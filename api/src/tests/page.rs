@@ -37,6 +37,37 @@ async fn every_operation_has_an_id_and_says_how_it_fails() {
     }
 }
 
+#[tokio::test]
+async fn a_body_that_is_asked_for_has_no_other_fields() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+    let mut bodies = 0;
+    for operation in document["paths"].as_object().unwrap().values() {
+        for operation in operation.as_object().unwrap().values() {
+            let content = operation["requestBody"]["content"].as_object();
+            for media in content.into_iter().flat_map(|content| content.values()) {
+                let reference = media["schema"]["$ref"].as_str().unwrap();
+                let schema = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+                assert_eq!(schema["additionalProperties"], false, "{reference}");
+                bodies += 1;
+            }
+        }
+    }
+    assert_eq!(bodies, 8);
+}
+
+#[tokio::test]
+async fn a_path_with_two_methods_tells_and_checks_both() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+    let methods = document["paths"]["/portfolio/positions"].as_object().unwrap();
+    assert_eq!(methods.keys().collect::<Vec<_>>(), ["get", "post"]);
+
+    assert_eq!(house.get("/v1/portfolio/positions?states=open").await.status, 400);
+    let put = house.call("PUT", "/v1/portfolio/positions", "{}", &[]).await;
+    assert_eq!((put.status, put.header("Allow")), (405, Some("GET, POST, HEAD")));
+}
+
 /// Every reference in a part of a document leads somewhere in it.
 pub(crate) fn assert_references(value: &Value, document: &Value) {
     match value {

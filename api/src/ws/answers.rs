@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::problem::Language;
-use crate::ws::protocol::{Channel, Rejection};
+use crate::ws::protocol::{Channel, OwnChannel, Rejection};
 use crate::ws::topic::{Subject, TopicKey};
 
 /// Why frames were left out.
@@ -33,7 +33,7 @@ struct AckFrame<'a> {
     r#type: &'static str,
     id: &'a Value,
     action: &'static str,
-    channel: Channel,
+    channel: &'static str,
     symbols: &'a [Instrument],
     rejected: Vec<RejectedSymbol<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ struct RejectedSymbol<'a> {
 /// Says what became of a message that had an id. What was subscribed says where it can go on.
 pub fn ack(
     id: &Value,
-    (action, channel): (&'static str, Channel),
+    (action, channel): (&'static str, &'static str),
     symbols: &[Instrument],
     rejected: &[(String, Rejection)],
     resumed: Option<Resumed<'_>>,
@@ -71,16 +71,19 @@ pub fn ack(
 /// One subscription, as `list` shows it.
 #[derive(Debug, Serialize)]
 pub struct Listed<'a> {
-    channel: Channel,
-    symbol: &'a Instrument,
+    channel: &'static str,
+    /// None, of the client's own account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<&'a Instrument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<&'static str>,
-    /// The last sequence that was sent.
-    seq: u64,
+    /// The last sequence that was sent, where there are sequences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
 }
 
 impl<'a> Listed<'a> {
@@ -92,7 +95,13 @@ impl<'a> Listed<'a> {
             }
             Subject::Candles(interval) => (None, None, Some(interval.as_str())),
         };
-        Self { channel: key.subject.channel(), symbol: &key.instrument, depth, mode, interval, seq }
+        let (channel, symbol) = (key.subject.channel().as_str(), Some(&key.instrument));
+        Self { channel, symbol, depth, mode, interval, seq: Some(seq) }
+    }
+
+    pub const fn own(channel: OwnChannel) -> Self {
+        let channel = channel.as_str();
+        Self { channel, symbol: None, depth: None, mode: None, interval: None, seq: None }
     }
 }
 
@@ -118,21 +127,36 @@ struct ErrorFrame<'a> {
     message: &'static str,
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<Channel>,
+    channel: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     symbol: Option<&'a Instrument>,
 }
 
 /// Says why something was not taken or, of a topic, why nothing can be told.
 pub fn error(rejection: &Rejection, topic: Option<&TopicKey>, language: Language) -> String {
+    let channel = topic.map(|key| key.subject.channel().as_str());
+    told(rejection, channel, topic.map(|key| &key.instrument), language)
+}
+
+/// Says why nothing can be told of the client's own account.
+pub fn own_error(rejection: &Rejection, channel: OwnChannel, language: Language) -> String {
+    told(rejection, Some(channel.as_str()), None, language)
+}
+
+fn told(
+    rejection: &Rejection,
+    channel: Option<&'static str>,
+    symbol: Option<&Instrument>,
+    language: Language,
+) -> String {
     text(&ErrorFrame {
         r#type: "error",
         id: &rejection.id,
         code: rejection.code.words().code,
         message: language.say(rejection.code),
         detail: &rejection.detail,
-        channel: topic.map(|key| key.subject.channel()),
-        symbol: topic.map(|key| &key.instrument),
+        channel,
+        symbol,
     })
 }
 

@@ -99,7 +99,9 @@ impl Bars {
                     MarketEvent::BookSnapshotObserved { told, .. }
                     | MarketEvent::BookDiffObserved { told, .. },
                 ) => told.venue_time,
-                Event::Market(_) | Event::Candle(_) => continue,
+                Event::Market(_) | Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => {
+                    continue;
+                }
             };
             clock = clock.max(Some(time));
         }

@@ -14,7 +14,8 @@ use tracing::warn;
 use crate::problem::Code;
 use crate::ws::answers::{self, GapReason, Listed, Resumed};
 use crate::ws::bell::{Listener, Slot};
-use crate::ws::protocol::{Action, From, Mode, Rejection, Request, Subscribe};
+use crate::ws::own::OwnSubscription;
+use crate::ws::protocol::{Action, From, Mode, OwnChannel, Rejection, Request, Subscribe};
 use crate::ws::resume::{FromLog, RESUME_ENTRIES_MAX};
 use crate::ws::sequence;
 use crate::ws::session::{Ending, Session};
@@ -39,6 +40,17 @@ impl Session {
             Action::Subscribe(subscribe) => self.subscribe(id, subscribe).await,
             Action::Unsubscribe(subscribe) => {
                 self.unsubscribe(id, &subscribe);
+                Ok(())
+            }
+            Action::SubscribeOwn(channel, pause) => {
+                self.subscribe_own(id, channel, pause);
+                Ok(())
+            }
+            Action::UnsubscribeOwn(channel) => {
+                if let Some(slot) = self.own_slots.remove(&channel) {
+                    self.own.remove(&slot);
+                }
+                self.acknowledge(id, ("unsubscribe", channel.as_str()), &[], &[], None);
                 Ok(())
             }
             Action::List => self.list(id).await,
@@ -93,8 +105,30 @@ impl Session {
         let resumed = resumed && !taken.is_empty();
         let shown = Resumed { epoch: &now.epoch, resumed };
         let shown = (self.mode == Mode::Extended).then_some(shown);
-        self.acknowledge(id, ("subscribe", &subscribe), &taken, &rejected, shown);
+        let what = ("subscribe", subscribe.channel.as_str());
+        self.acknowledge(id, what, &taken, &rejected, shown);
         Ok(())
+    }
+
+    /// Lets the client listen to its own account: first to all there is, then to what changes.
+    fn subscribe_own(&mut self, id: Option<Value>, channel: OwnChannel, pause: Duration) {
+        let slot = self.next_slot();
+        let listener = Arc::new(Listener::new(slot, Arc::clone(&self.bell)));
+        let pause = pause.max(self.app.settings.ws.own_every);
+        let (account, owners) = (self.account.clone(), Arc::clone(self.hub.owners()));
+        let subscription = OwnSubscription::new((channel, account), listener, owners, pause);
+        if let Some(replaced) = self.own_slots.insert(channel, slot) {
+            self.own.remove(&replaced);
+        }
+        self.own.insert(slot, subscription);
+        self.ready.insert(slot);
+        self.deadlines.subscribed();
+        self.acknowledge(id, ("subscribe", channel.as_str()), &[], &[], None);
+    }
+
+    fn next_slot(&mut self) -> Slot {
+        self.last_slot = Slot(self.last_slot.0 + 1);
+        self.last_slot
     }
 
     fn unsubscribe(&mut self, id: Option<Value>, subscribe: &Subscribe) {
@@ -112,20 +146,20 @@ impl Session {
                 Err(rejection) => rejected.push((symbol.clone(), rejection)),
             }
         }
-        self.acknowledge(id, ("unsubscribe", subscribe), &taken, &rejected, None);
+        let what = ("unsubscribe", subscribe.channel.as_str());
+        self.acknowledge(id, what, &taken, &rejected, None);
     }
 
     /// Says what was taken and what was not: to one who gave an id all at once, else only the latter.
     fn acknowledge(
         &mut self,
         id: Option<Value>,
-        (action, subscribe): (&'static str, &Subscribe),
+        what: (&'static str, &'static str),
         taken: &[Instrument],
         rejected: &[(String, Rejection)],
         resumed: Option<Resumed<'_>>,
     ) {
         if let Some(id) = id {
-            let what = (action, subscribe.channel);
             self.outbox.say(&answers::ack(&id, what, taken, rejected, resumed, self.language));
             return;
         }
@@ -137,8 +171,9 @@ impl Session {
     async fn list(&mut self, id: Option<Value>) -> Result<(), LogError> {
         let epoch = self.hub.epoch(self.app.market.as_ref()).await?;
         let slots = self.slots.values().filter_map(|slot| self.subscriptions.get(slot));
-        let listed: Vec<Listed<'_>> =
-            slots.map(|one| Listed::of(&one.topic.key, one.after())).collect();
+        let topics = slots.map(|one| Listed::of(&one.topic.key, one.after()));
+        let own = self.own_slots.keys().map(|channel| Listed::own(*channel));
+        let listed: Vec<Listed<'_>> = topics.chain(own).collect();
         let answer = answers::list(&id.unwrap_or_default(), &listed, &epoch);
         self.outbox.say(&answer);
         Ok(())
@@ -163,8 +198,7 @@ impl Session {
             let detail = format!("{symbol}: a connection has at most {subscriptions_max}");
             return Err(Rejection::new(Code::WsTooManySubscriptions, detail));
         }
-        self.last_slot = Slot(self.last_slot.0 + 1);
-        let slot = self.last_slot;
+        let slot = self.next_slot();
         let listener = Arc::new(Listener::new(slot, Arc::clone(&self.bell)));
         let (topic, number) =
             self.hub.join(&topic_key, Arc::clone(&listener)).ok_or_else(|| {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::settings::WsSettings;
 use crate::ws::bell::Listener;
+use crate::ws::owners::Owners;
 use crate::ws::topic::{RingLimits, Topic, TopicKey};
 
 /// Topics that are kept although nobody listens, for those who come back. Beyond it the one that is
@@ -37,6 +38,7 @@ pub struct Hub {
     /// have it from elsewhere.
     first_epoch: String,
     sessions: AtomicU64,
+    owners: Arc<Owners>,
 }
 
 impl Hub {
@@ -50,6 +52,7 @@ impl Hub {
             epoch: OnceLock::new(),
             first_epoch: name(&format!("empty {}", settings.lot)),
             sessions: AtomicU64::new(0),
+            owners: Arc::default(),
         }
     }
 
@@ -121,6 +124,11 @@ impl Hub {
     /// there was an entry was told our first name.
     pub fn is_ours(&self, epoch: &str, ours: &str) -> bool {
         epoch == ours || epoch == self.first_epoch
+    }
+
+    /// Returns those who listen to an account of their own.
+    pub const fn owners(&self) -> &Arc<Owners> {
+        &self.owners
     }
 
     /// Returns the number of a session: 1, 2, 3…

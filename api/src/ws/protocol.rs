@@ -45,6 +45,27 @@ impl Channel {
     }
 }
 
+/// What a client can be told of its own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnChannel {
+    Positions,
+    Account,
+}
+
+impl OwnChannel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Positions => "positions",
+            Self::Account => "account",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Positions, Self::Account].into_iter().find(|channel| channel.as_str() == name)
+    }
+}
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -57,6 +78,9 @@ pub struct Request {
 pub enum Action {
     Subscribe(Subscribe),
     Unsubscribe(Subscribe),
+    /// With the pause that there is to be between two frames.
+    SubscribeOwn(OwnChannel, Duration),
+    UnsubscribeOwn(OwnChannel),
     List,
     Ping,
 }
@@ -139,8 +163,17 @@ impl Request {
 
     fn action(mut message: Map<String, Value>, mode: Mode) -> Result<Action, Rejection> {
         let action = match take_text(&mut message, "action")?.as_str() {
-            "subscribe" => Action::Subscribe(Subscribe::take(&mut message, mode)?),
-            "unsubscribe" => Action::Unsubscribe(Subscribe::take(&mut message, mode)?),
+            action @ ("subscribe" | "unsubscribe") => {
+                let subscribes = action == "subscribe";
+                let channel = take_text(&mut message, "channel")?;
+                if let Some(own) = OwnChannel::named(&channel) {
+                    take_own(&mut message, own, subscribes, mode)?
+                } else {
+                    let topics = Subscribe::take(&channel, &mut message, mode)?;
+                    let action = if subscribes { Action::Subscribe } else { Action::Unsubscribe };
+                    action(topics)
+                }
+            }
             "list" => Action::List,
             "ping" => Action::Ping,
             "auth" => {
@@ -160,8 +193,12 @@ impl Request {
 }
 
 impl Subscribe {
-    fn take(message: &mut Map<String, Value>, mode: Mode) -> Result<Self, Rejection> {
-        let channel = match take_text(message, "channel")?.as_str() {
+    fn take(
+        channel: &str,
+        message: &mut Map<String, Value>,
+        mode: Mode,
+    ) -> Result<Self, Rejection> {
+        let channel = match channel {
             "market" => Channel::Market,
             "orderbook" => Channel::Orderbook,
             "candles" if mode == Mode::Extended => Channel::Candles,
@@ -222,11 +259,7 @@ impl Wishes {
             wishes.interval =
                 interval.ok_or_else(|| bad("interval must be 1m, 5m, 1h, 4h or 1d"))?;
         }
-        if let Some(rate) = message.remove("max_rate_ms") {
-            let rate = rate.as_u64().filter(|rate| *rate <= RATE_MS_MAX);
-            let rate = rate.ok_or_else(|| bad(format!("max_rate_ms must be 0..{RATE_MS_MAX}")))?;
-            wishes.pause = Duration::from_millis(rate);
-        }
+        wishes.pause = take_pause(message)?;
         if let Some(on_slow) = message.remove("on_slow") {
             wishes.on_slow = match on_slow.as_str() {
                 Some("conflate") => OnSlow::Conflate,
@@ -249,6 +282,33 @@ impl From {
             (None | Some(_), _) => Err(bad("from_seq and epoch go together; epoch is a string")),
         }
     }
+}
+
+/// Reads what is asked of a channel of the client's own: it has no symbols, and what is new is the
+/// whole of it.
+fn take_own(
+    message: &mut Map<String, Value>,
+    channel: OwnChannel,
+    subscribes: bool,
+    mode: Mode,
+) -> Result<Action, Rejection> {
+    if mode == Mode::Plain {
+        let name = channel.as_str();
+        let detail = format!("{name} is for extended connections: connect with ?v=1");
+        return Err(Rejection::new(Code::WsUnknown, detail));
+    }
+    if !subscribes {
+        return Ok(Action::UnsubscribeOwn(channel));
+    }
+    Ok(Action::SubscribeOwn(channel, take_pause(message)?))
+}
+
+/// Returns the pause that a client wants between two frames; zero when it did not say.
+fn take_pause(message: &mut Map<String, Value>) -> Result<Duration, Rejection> {
+    let Some(rate) = message.remove("max_rate_ms") else { return Ok(Duration::ZERO) };
+    let rate = rate.as_u64().filter(|rate| *rate <= RATE_MS_MAX);
+    let rate = rate.ok_or_else(|| bad(format!("max_rate_ms must be 0..{RATE_MS_MAX}")))?;
+    Ok(Duration::from_millis(rate))
 }
 
 /// Returns each symbol once, in the order in which they came.
@@ -297,7 +357,11 @@ mod tests {
             (r#"{"action":"subscribe""#, Code::WsNotJson),
             (r#"{"channel":"market"}"#, Code::WsBadParameter),
             (r#"{"action":"buy","channel":"market"}"#, Code::WsUnknown),
-            (r#"{"action":"subscribe","channel":"positions","symbol":"A-B"}"#, Code::WsUnknown),
+            (
+                r#"{"action":"subscribe","channel":"positions","symbol":"A-B"}"#,
+                Code::WsBadParameter,
+            ),
+            (r#"{"action":"subscribe","channel":"risk","symbol":"A-B"}"#, Code::WsUnknown),
             (r#"{"action":"subscribe","channel":"market"}"#, Code::WsBadParameter),
             (r#"{"action":"subscribe","channel":"market","symbols":"A-B"}"#, Code::WsBadParameter),
             (r#"{"action":"ping","channel":"market"}"#, Code::WsBadParameter),
@@ -328,6 +392,7 @@ mod tests {
             ("candles", r#""interval":"2m""#),
             ("candles", r#""mode":"delta""#),
             ("candles", r#""speed":1"#),
+            ("positions", r#""depth":1"#),
         ] {
             let text =
                 format!(r#"{{"action":"subscribe","channel":"{channel}","symbol":"A-B",{keys}}}"#);
@@ -350,6 +415,15 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_of_ones_own_has_no_symbols() {
+        let text = r#"{"action":"subscribe","channel":"positions","max_rate_ms":500}"#;
+        let pause = Duration::from_millis(500);
+        assert_eq!(read(text), Ok(Action::SubscribeOwn(OwnChannel::Positions, pause)));
+        let text = r#"{"action":"unsubscribe","channel":"account"}"#;
+        assert_eq!(read(text), Ok(Action::UnsubscribeOwn(OwnChannel::Account)));
+    }
+
+    #[test]
     fn a_plain_connection_has_the_keys_of_the_specification() {
         let plain = |text| Request::read(text, Mode::Plain).map_err(|rejection| rejection.code);
 
@@ -357,6 +431,8 @@ mod tests {
         assert!(plain(book).is_ok());
         let candles = r#"{"action":"subscribe","channel":"candles","symbol":"A-B"}"#;
         assert_eq!(plain(candles), Err(Code::WsUnknown));
+        let own = r#"{"action":"subscribe","channel":"account"}"#;
+        assert_eq!(plain(own), Err(Code::WsUnknown));
         let deltas =
             r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B","mode":"delta"}"#;
         assert_eq!(plain(deltas), Err(Code::WsBadParameter));

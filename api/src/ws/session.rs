@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::name::AccountId;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,8 +26,9 @@ use crate::ws::answers;
 use crate::ws::bell::{Bell, Slot};
 use crate::ws::hub::Hub;
 use crate::ws::outbox::{NotWritten, Outbox};
+use crate::ws::own::OwnSubscription;
 use crate::ws::pace::{self, Allowance, Deadlines, Overdue, Taken};
-use crate::ws::protocol::{Mode, Rejection, Request};
+use crate::ws::protocol::{Mode, OwnChannel, Rejection, Request};
 use crate::ws::subscription::{Client, Left, Subscription, SubscriptionKey};
 
 /// Bytes that are read from a client at once: its messages are short.
@@ -45,6 +47,10 @@ pub struct Session {
     pub(super) bell: Arc<Bell>,
     pub(super) subscriptions: BTreeMap<Slot, Subscription>,
     pub(super) slots: BTreeMap<SubscriptionKey, Slot>,
+    /// Whose session it is, and what it is told of its own account.
+    pub(super) account: AccountId,
+    pub(super) own: BTreeMap<Slot, OwnSubscription>,
+    pub(super) own_slots: BTreeMap<OwnChannel, Slot>,
     pub(super) last_slot: Slot,
     /// Those that have something due, and the one that had its turn last.
     pub(super) ready: BTreeSet<Slot>,
@@ -88,6 +94,7 @@ impl Session {
         app: Arc<App>,
         hub: Arc<Hub>,
         stop: CancellationToken,
+        account: AccountId,
         (mode, language): (Mode, Language),
     ) -> Self {
         let (now, settings) = (Instant::now(), &app.settings.ws);
@@ -99,6 +106,9 @@ impl Session {
             bell: Arc::default(),
             subscriptions: BTreeMap::new(),
             slots: BTreeMap::new(),
+            account,
+            own: BTreeMap::new(),
+            own_slots: BTreeMap::new(),
             last_slot: Slot(0),
             ready: BTreeSet::new(),
             served: Slot(0),
@@ -135,6 +145,7 @@ impl Session {
         debug!(?ending, "a WebSocket ends");
         // Nobody rings for it any more.
         self.subscriptions.clear();
+        self.own.clear();
         if let Ending::Close(code, reason) = ending {
             let frame = CloseFrame { code, reason: (&*reason).into() };
             let patience = self.app.settings.ws.close_patience;
@@ -304,19 +315,23 @@ impl Session {
         while let Some(slot) = turn {
             self.ready.remove(&slot);
             self.served = slot;
-            if let Some(subscription) = self.subscriptions.get_mut(&slot) {
-                match subscription.collect(&client, &mut self.outbox) {
-                    Left::Nothing => {}
-                    Left::More => {
-                        self.ready.insert(slot);
-                        break;
-                    }
-                    Left::At(at) => drop(self.paced.insert((at, slot))),
-                    Left::InLog => drop(self.returning.insert(slot)),
-                    Left::TooSlow => {
-                        let seq = subscription.after();
-                        return Err(Ending::Close(SLOW, self.too_slow(Some((slot, seq))).into()));
-                    }
+            let left = match (self.subscriptions.get_mut(&slot), self.own.get_mut(&slot)) {
+                (Some(subscription), _) => subscription.collect(&client, &mut self.outbox),
+                (None, Some(own)) => own.collect(&client, &mut self.outbox),
+                // It has gone meanwhile.
+                (None, None) => Left::Nothing,
+            };
+            match left {
+                Left::Nothing => {}
+                Left::More => {
+                    self.ready.insert(slot);
+                    break;
+                }
+                Left::At(at) => drop(self.paced.insert((at, slot))),
+                Left::InLog => drop(self.returning.insert(slot)),
+                Left::TooSlow => {
+                    let after = self.subscriptions.get(&slot).map(|one| (slot, one.after()));
+                    return Err(Ending::Close(SLOW, self.too_slow(after).into()));
                 }
             }
             turn = next(&self.ready, self.served);

@@ -11,6 +11,7 @@ use api::opening::Opening;
 use api::routes;
 use api::settings::{Settings, WsSettings};
 use commands::clock::Clock;
+use commands::desk::Desk;
 use commands::feed_status::{FeedBoard, FeedStatus};
 use domain::instrument::Venue;
 use domain::observation::Pace;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message;
 use super::serve::{Orders, announce};
+use crate::trading::{self, Nowhere};
 
 /// Bytes that the kernel holds for one small socket: a client that reads nothing is stuck soon.
 pub const SMALL_BYTES: u32 = 64 * 1024;
@@ -48,11 +50,14 @@ pub async fn serve(mut orders: Orders, send_bytes: Option<u32>) -> Result<()> {
     let feed = FeedStatus::new(venue, vec![message::SYMBOL.parse()?], Pace::Live);
     let opening = Opening::shut();
     opening.open();
+    let (ledger, clock) = (Arc::new(Memory::new(Log::Ledger)), Arc::new(Still));
     let app = App {
         views: Arc::clone(&views),
         feeds: Arc::new(FeedBoard::new([Arc::new(feed)])),
-        clock: Arc::new(Still),
-        ledger: Arc::new(Memory::new(Log::Ledger)),
+        clock: clock.clone(),
+        desk: Arc::new(Desk::new(ledger.clone(), Arc::new(Nowhere), clock)),
+        terms: Arc::new(trading::terms()?),
+        ledger,
         market: Arc::clone(&market) as _,
         store: None,
         opening,

@@ -21,6 +21,8 @@ fn each_sample_reads_and_is_written_again_to_the_byte() {
         let event = match family {
             Family::Market => Event::Market(serde_json::from_str(&sample).unwrap()),
             Family::Candle => Event::Candle(serde_json::from_str(&sample).unwrap()),
+            Family::Account => Event::Account(serde_json::from_str(&sample).unwrap()),
+            Family::Refusal => Event::Refusal(serde_json::from_str(&sample).unwrap()),
         };
 
         assert_eq!(serde_json::to_string(&event).unwrap(), sample.trim_end(), "{name}");
@@ -46,6 +48,48 @@ fn an_event_with_a_field_that_nobody_knows_is_not_read() {
     let sample = read("feed_gap_filled.v1").replace("first_id", "firstly_id");
 
     assert!(serde_json::from_str::<MarketEvent>(&sample).is_err());
+}
+
+#[test]
+fn each_word_of_an_account_is_its_word_for_ever() {
+    use crate::account::event::{Cause, Firing, Trigger};
+    use crate::account::position::{Mode, PositionSide};
+    use crate::fill::Basis;
+
+    for (cause, text) in
+        [(Cause::Requested, r#"{"kind":"requested"}"#), (Cause::Netted, r#"{"kind":"netted"}"#)]
+    {
+        assert_eq!(serde_json::to_string(&cause).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Cause>(text).unwrap(), cause);
+    }
+    for (trigger, name) in [
+        (Trigger::Liquidation, "liquidation"),
+        (Trigger::StopLoss, "stop_loss"),
+        (Trigger::TakeProfit, "take_profit"),
+    ] {
+        let price = "61000.00".parse().unwrap();
+        let cause = Cause::Fired(Firing { trigger, set_by: 3, trade_id: 9, price });
+        let text = format!(
+            r#"{{"kind":"fired","trigger":"{name}","set_by":3,"trade_id":9,"price":"61000.00"}}"#
+        );
+        assert_eq!(serde_json::to_string(&cause).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Cause>(&text).unwrap(), cause);
+    }
+    let words = (Mode::Hedging, PositionSide::Short, Basis::BookVwap);
+    assert_eq!(serde_json::to_string(&words).unwrap(), r#"["hedging","short","book_vwap"]"#);
+    let words = (Mode::Netting, PositionSide::Long, Basis::LastPrice);
+    assert_eq!(serde_json::to_string(&words).unwrap(), r#"["netting","long","last_price"]"#);
+}
+
+#[test]
+fn a_position_that_is_never_liquidated_says_so() {
+    let sample = read("position_opened.v1");
+    let priced = r#""liquidation_price":"55900.167705192629815745""#;
+    let never = sample.replace(priced, r#""liquidation_price":null"#);
+    let event: AccountEvent = serde_json::from_str(&never).unwrap();
+
+    assert_ne!(never, sample);
+    assert_eq!(serde_json::to_string(&event).unwrap(), never.trim_end());
 }
 
 #[test]

@@ -226,7 +226,8 @@ async fn the_job_runs_on_its_own_and_outlasts_a_ledger_that_fails() {
         Arc::new(Shaky { ledger: house.ledger.clone(), calls: AtomicUsize::new(0), behind: false });
     let views = house.views().await;
     let (clock, jobs_views) = (house.clock.clone(), views.clone());
-    let jobs = Jobs { views: jobs_views, ledger, clock, retirement: None };
+    let desk = house.desk(ledger.clone());
+    let jobs = Jobs { views: jobs_views, ledger, desk, clock, retirement: None };
     let job = tokio::spawn(crate::run(jobs));
     let projectors = [
         tokio::spawn(projector::follow(Log::Market, house.market.clone(), views.clone())),

@@ -41,7 +41,9 @@ async fn copied(house: &House) -> Vec<(String, Vec<MarketEvent>)> {
     let of = |entry: Entry| {
         let event = |event| match event {
             Event::Market(event) => event,
-            other @ Event::Candle(_) => panic!("{other:?}"),
+            other @ (Event::Candle(_) | Event::Account(_) | Event::Refusal(_)) => {
+                panic!("{other:?}")
+            }
         };
         (entry.stream.to_string(), entry.events.into_iter().map(event).collect())
     };

@@ -39,22 +39,35 @@ impl Snapshots for Newest {
     }
 }
 
+/// How far the guardian has come, as a test says.
+struct Passed(Mutex<Option<Offset>>);
+
+#[async_trait]
+impl Guarded for Passed {
+    async fn guarded(&self) -> Option<Offset> {
+        *self.0.lock().unwrap()
+    }
+}
+
 struct Retired {
     house: House,
     newest: Arc<Newest>,
+    passed: Arc<Passed>,
     job: Retiring,
 }
 
 impl Retired {
     fn new(house: House, market_age: Duration, market_bytes: u64) -> Self {
         let newest = Arc::new(Newest::default());
+        let passed = Arc::new(Passed(Mutex::new(Some(Offset(u64::MAX)))));
         let job = Retiring::new(Retirement {
             market: house.market.clone(),
             trim: house.market.clone(),
             snapshots: newest.clone(),
+            guarded: passed.clone(),
             settings: Settings { market_age, market_bytes, ..Settings::default() },
         });
-        Self { house, newest, job }
+        Self { house, newest, passed, job }
     }
 
     /// Takes a turn; returns how many entries went, and what holds others that should have gone.
@@ -101,6 +114,20 @@ async fn what_is_old_goes_once_it_is_in_a_snapshot_and_in_the_ledger() {
     assert_eq!(retired.turn(&views).await, (2, Some(Hold::OpenHour)));
     assert_eq!(retired.house.market.floor().await, Ok(Offset(2)));
     assert_eq!(retired.turn(&views).await, (0, Some(Hold::OpenHour)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_at_which_the_guardian_has_not_looked() {
+    let (mut retired, views) = three_hours().await;
+    retired.newest.take(&views);
+    record_all(&retired.house, &views).await;
+
+    *retired.passed.0.lock().unwrap() = None;
+    assert_eq!(retired.turn(&views).await, (0, Some(Hold::Guardian)));
+    *retired.passed.0.lock().unwrap() = Some(Offset(1));
+    assert_eq!(retired.turn(&views).await, (1, Some(Hold::Guardian)));
+    *retired.passed.0.lock().unwrap() = Some(Offset(9));
+    assert_eq!(retired.turn(&views).await, (1, Some(Hold::OpenHour)));
 }
 
 #[tokio::test(start_paused = true)]

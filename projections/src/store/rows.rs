@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use domain::account::position::PositionId;
 use domain::candle::Candle;
 use domain::instrument::{Instrument, Venue};
 use domain::time::Timestamp;
@@ -9,6 +10,7 @@ use eventlog::entry::{Hash, Offset, Version};
 use eventlog::keep::Kept;
 use sha2::{Digest, Sha256};
 
+use crate::holdings::Closed;
 use crate::views::{Cut, Place};
 
 /// A view at a cut, but for its parts.
@@ -108,17 +110,118 @@ pub(super) fn checksum_of_hour(
         .value()
 }
 
+/// A position that was closed, as the ledger told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedPosition {
+    /// Of the entry that closed it, in the account's stream.
+    pub version: Version,
+    pub closed: Closed,
+}
+
+impl ArchivedPosition {
+    /// Returns its place among the account's closed positions: a later one was closed later.
+    pub fn key(&self) -> (Version, PositionId) {
+        (self.version, self.closed.id)
+    }
+}
+
+/// What a row of an account's archive tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AccountKey {
+    /// A closed position, by the entry that closed it.
+    Closed(Version, PositionId),
+    /// What the account was worth at the end of the UTC day that begins then.
+    Day(Timestamp),
+}
+
+/// The kinds of rows of an account's archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AccountKind {
+    Closed,
+    Day,
+}
+
+impl AccountKind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Day => "day",
+        }
+    }
+}
+
+impl AccountKey {
+    pub(super) const fn kind(&self) -> AccountKind {
+        match self {
+            Self::Closed(..) => AccountKind::Closed,
+            Self::Day(_) => AccountKind::Day,
+        }
+    }
+
+    /// Returns by what rows of a kind are ordered.
+    pub(super) const fn place(&self) -> i64 {
+        match self {
+            Self::Closed(version, _) => version.0.cast_signed(),
+            Self::Day(day) => day.micros(),
+        }
+    }
+
+    /// Returns what tells rows of one place apart.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Closed(_, position) => position.to_string(),
+            Self::Day(_) => String::new(),
+        }
+    }
+}
+
+/// Returns the checksum of a row of an account's archive.
+pub(super) fn checksum_of_account_row(
+    account: &str,
+    (kind, place, name): (&str, i64, &str),
+    body: &str,
+) -> u64 {
+    Checksum::default()
+        .bytes(account.as_bytes())
+        .bytes(kind.as_bytes())
+        .number(place.cast_unsigned())
+        .bytes(name.as_bytes())
+        .bytes(body.as_bytes())
+        .value()
+}
+
+/// Returns the checksum of the course of a position that is open still.
+pub(super) fn checksum_of_course(account: &str, position: &str, course: &str) -> u64 {
+    Checksum::default()
+        .bytes(account.as_bytes())
+        .bytes(position.as_bytes())
+        .bytes(course.as_bytes())
+        .value()
+}
+
 /// How far the archivist has come, and what it has written by then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     pub(super) ledger: Place,
-    /// All rows of the archive, and the sum of their checksums, past the greatest number from zero
+    /// All rows of this section of the archive, and the sum of their checksums, past the greatest number from zero
     /// on: a row that was lost, altered or doubled shows.
     pub(super) rows: u64,
     pub(super) sum: u64,
 }
 
 impl Checkpoint {
+    /// Counts a row that was added.
+    pub(super) const fn add(&mut self, checksum: u64) {
+        self.rows = self.rows.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(checksum);
+    }
+
+    /// Counts a row that has gone.
+    pub(super) const fn remove(&mut self, checksum: u64) {
+        self.rows = self.rows.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(checksum);
+    }
+
     pub(super) fn checksum(&self, reader: &str, revision: u32) -> u64 {
         Checksum::default()
             .bytes(reader.as_bytes())

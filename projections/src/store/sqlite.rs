@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::account::position::PositionId;
 use domain::instrument::{Instrument, Venue};
+use domain::name::AccountId;
 use domain::time::Timestamp;
 use eventlog::entry::{Hash, Offset, Version};
 use eventlog::keep::Kept;
@@ -19,7 +21,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::StoreError;
 use super::archive::Direction;
-use super::rows::{ArchivedHour, Checkpoint, KeptCut, Kind, checksum_of_hour, checksum_of_kept};
+use super::rows::{
+    AccountKey, AccountKind, ArchivedHour, Checkpoint, KeptCut, Kind, checksum_of_account_row,
+    checksum_of_course, checksum_of_hour, checksum_of_kept,
+};
 use crate::views::{Cut, Place};
 
 /// Readers at once. More wait: each is done in milliseconds.
@@ -71,6 +76,26 @@ const SCHEMA: [(&str, &str); 8] = [
         "lease",
         "CREATE TABLE lease (name TEXT NOT NULL, owner TEXT NOT NULL, fence BIGINT NOT NULL, \
          expires_at BIGINT NOT NULL, PRIMARY KEY (name))",
+    ),
+];
+
+/// What later versions have added. A file of an earlier one is given it when it is opened.
+const SCHEMA_ADDED: [(&str, &str); 3] = [
+    (
+        "account_archive",
+        "CREATE TABLE account_archive (account TEXT NOT NULL, kind TEXT NOT NULL, \
+         place BIGINT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, checksum BIGINT NOT NULL, \
+         PRIMARY KEY (account, kind, place, name))",
+    ),
+    (
+        "account_archive_name",
+        "CREATE INDEX account_archive_name ON account_archive (account, kind, name)",
+    ),
+    (
+        // What the archivist knows of positions that are open: these rows change, and go.
+        "course",
+        "CREATE TABLE course (account TEXT NOT NULL, position_id TEXT NOT NULL, \
+         course TEXT NOT NULL, checksum BIGINT NOT NULL, PRIMARY KEY (account, position_id))",
     ),
 ];
 
@@ -157,22 +182,28 @@ impl Sqlite {
     async fn hold_against_schema(&self) -> Result<Found, StoreError> {
         let mut transaction = self.write(Outlives::Crash).await?;
         let stands = transaction.schema().await?;
-        if stands.is_empty() {
-            for (_, statement) in SCHEMA {
+        let missing = |schema: &'static [(&'static str, &'static str)]| {
+            schema.iter().filter(|(name, statement)| {
+                !stands.iter().any(|(found, text)| found == name && text == statement)
+            })
+        };
+        let known = |(found, _): &(String, String)| {
+            SCHEMA.iter().chain(&SCHEMA_ADDED).any(|(name, _)| found == name)
+        };
+        let whole = missing(&SCHEMA).next().is_none() && stands.iter().all(known);
+        if whole {
+            // What SQLite takes for read-only it lets begin to write, and fails at the first row.
+            transaction.run("DELETE FROM lease WHERE FALSE").await?;
+        }
+        if stands.is_empty() || whole {
+            for (_, statement) in missing(&SCHEMA).chain(missing(&SCHEMA_ADDED)) {
                 transaction.run(statement).await?;
             }
             transaction.commit().await?;
-            return Ok(Found::Made);
+            return Ok(if stands.is_empty() { Found::Made } else { Found::There });
         }
         transaction.roll_back().await?;
-        let same = |(name, statement): &(&str, &str)| {
-            stands.iter().any(|(found, text)| found == name && text == statement)
-        };
-        if stands.len() == SCHEMA.len() && SCHEMA.iter().all(same) {
-            return Ok(Found::There);
-        }
-        let ours = |(found, _): &(String, String)| SCHEMA.iter().any(|(name, _)| found == name);
-        if stands.iter().any(ours) {
+        if stands.iter().any(known) {
             return Err(StoreError::Damaged("its tables are not those of this version".to_owned()));
         }
         Err(StoreError::Unreachable(format!(
@@ -308,6 +339,24 @@ pub(super) struct LeaseRow {
     pub(super) fence: u64,
     /// Seconds, by the database's clock.
     pub(super) expires_at: i64,
+}
+
+/// A row of an account's archive, sound.
+pub(super) struct AccountRow {
+    pub(super) account: String,
+    pub(super) kind: String,
+    pub(super) place: i64,
+    pub(super) name: String,
+    pub(super) body: String,
+    pub(super) checksum: u64,
+}
+
+/// What is known of a position that is open, sound.
+pub(super) struct CourseRow {
+    pub(super) account: String,
+    pub(super) position: String,
+    pub(super) course: String,
+    pub(super) checksum: u64,
 }
 
 /// A view's newest cut as it stands, sound or not.
@@ -719,9 +768,36 @@ impl Transaction<'_> {
         Ok((done.rows_affected() > 0).then_some(checksum))
     }
 
-    /// Deletes all of the archive and how far it had come.
-    pub(super) async fn empty_archive(&mut self, reader: &str) -> Result<(), StoreError> {
+    /// Whether the table of the archive's hours and its indexes agree.
+    pub(super) async fn hours_agree(&mut self) -> Result<bool, StoreError> {
+        self.is_ok("PRAGMA integrity_check(archive)").await
+    }
+
+    /// The same of what the archive holds of accounts.
+    pub(super) async fn accounts_agree(&mut self) -> Result<bool, StoreError> {
+        Ok(self.is_ok("PRAGMA integrity_check(account_archive)").await?
+            && self.is_ok("PRAGMA integrity_check(course)").await?)
+    }
+
+    async fn is_ok(&mut self, statement: &'static str) -> Result<bool, StoreError> {
+        let rows = sqlx::query(statement).fetch_all(&mut self.connection).await.map_err(told)?;
+        Ok(rows.first().and_then(|row| text(row, 0)).is_some_and(|answer| answer == "ok"))
+    }
+
+    /// Deletes all hours of the archive and how far it had come.
+    pub(super) async fn empty_hours(&mut self, reader: &str) -> Result<(), StoreError> {
         self.run("DELETE FROM archive").await?;
+        self.delete_checkpoint(reader).await
+    }
+
+    /// Deletes all that the archive holds of accounts and how far it had come.
+    pub(super) async fn empty_accounts(&mut self, reader: &str) -> Result<(), StoreError> {
+        self.run("DELETE FROM account_archive").await?;
+        self.run("DELETE FROM course").await?;
+        self.delete_checkpoint(reader).await
+    }
+
+    async fn delete_checkpoint(&mut self, reader: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM checkpoint WHERE reader = ?")
             .bind(reader)
             .execute(&mut self.connection)
@@ -729,6 +805,193 @@ impl Transaction<'_> {
             .map(drop)
             .map_err(told)
     }
+
+    // The archive of accounts.
+
+    /// Returns up to `rows_max` rows of a kind of an account, from a place on and before a place
+    /// and name: the first or the last, in that order. `None` when a row is not sound.
+    pub(super) async fn account_rows(
+        &mut self,
+        (account, kind): (&AccountId, AccountKind),
+        (from, (until, name)): (i64, (i64, &str)),
+        direction: Direction,
+        rows_max: u32,
+    ) -> Result<Option<Vec<AccountRow>>, StoreError> {
+        let statement = match direction {
+            Direction::Forward => {
+                "SELECT account, kind, place, name, body, checksum FROM account_archive \
+                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
+                 ORDER BY place, name LIMIT ?"
+            }
+            Direction::Backward => {
+                "SELECT account, kind, place, name, body, checksum FROM account_archive \
+                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
+                 ORDER BY place DESC, name DESC LIMIT ?"
+            }
+        };
+        let rows = sqlx::query(statement)
+            .bind(account.as_str())
+            .bind(kind.as_str())
+            .bind(from)
+            .bind(until)
+            .bind(name)
+            .bind(i64::from(rows_max))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(told)?;
+        Ok(rows.iter().map(account_row).collect())
+    }
+
+    /// Returns the row of an account's closed position; `None` when there is none, `Some(None)`
+    /// when it is not sound.
+    pub(super) async fn closed_position(
+        &mut self,
+        account: &AccountId,
+        position: PositionId,
+    ) -> Result<Option<Option<AccountRow>>, StoreError> {
+        let row = sqlx::query(
+            "SELECT account, kind, place, name, body, checksum FROM account_archive \
+             WHERE account = ? AND kind = ? AND name = ?",
+        )
+        .bind(account.as_str())
+        .bind(AccountKind::Closed.as_str())
+        .bind(position.to_string())
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(row.map(|row| account_row(&row)))
+    }
+
+    /// Adds a row to an account's archive; returns its checksum, or `None` when it is there already.
+    pub(super) async fn insert_account_row(
+        &mut self,
+        account: &AccountId,
+        key: &AccountKey,
+        body: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        let (kind, place, name) = (key.kind().as_str(), key.place(), key.name());
+        let checksum = checksum_of_account_row(account.as_str(), (kind, place, &name), body);
+        let done = sqlx::query(
+            "INSERT INTO account_archive (account, kind, place, name, body, checksum) \
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(account.as_str())
+        .bind(kind)
+        .bind(place)
+        .bind(&name)
+        .bind(body)
+        .bind(checksum.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok((done.rows_affected() > 0).then_some(checksum))
+    }
+
+    /// Returns up to `rows_max` rows of all accounts after one, in order of account, kind, place and
+    /// name. `None` when one is not sound.
+    pub(super) async fn account_rows_after(
+        &mut self,
+        after: Option<&AccountRow>,
+        rows_max: u32,
+    ) -> Result<Option<Vec<AccountRow>>, StoreError> {
+        let (account, kind, place, name) = after
+            .map_or(("", "", i64::MIN, ""), |row| (&row.account, &row.kind, row.place, &row.name));
+        let rows = sqlx::query(
+            "SELECT account, kind, place, name, body, checksum FROM account_archive \
+             WHERE (account, kind, place, name) > (?, ?, ?, ?) \
+             ORDER BY account, kind, place, name LIMIT ?",
+        )
+        .bind(account)
+        .bind(kind)
+        .bind(place)
+        .bind(name)
+        .bind(i64::from(rows_max))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(rows.iter().map(account_row).collect())
+    }
+
+    /// Returns the course of an open position; `None` when there is none, `Some(None)` when it is
+    /// not sound.
+    pub(super) async fn course(
+        &mut self,
+        account: &AccountId,
+        position: PositionId,
+    ) -> Result<Option<Option<CourseRow>>, StoreError> {
+        let row = sqlx::query(
+            "SELECT account, position_id, course, checksum FROM course \
+             WHERE account = ? AND position_id = ?",
+        )
+        .bind(account.as_str())
+        .bind(position.to_string())
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(row.map(|row| course_row(&row)))
+    }
+
+    /// Returns up to `rows_max` courses of all accounts after one, in order of account and position.
+    /// `None` when one is not sound.
+    pub(super) async fn courses_after(
+        &mut self,
+        after: Option<&CourseRow>,
+        rows_max: u32,
+    ) -> Result<Option<Vec<CourseRow>>, StoreError> {
+        let (account, position) = after.map_or(("", ""), |row| (&row.account, &row.position));
+        let rows = sqlx::query(
+            "SELECT account, position_id, course, checksum FROM course \
+             WHERE (account, position_id) > (?, ?) ORDER BY account, position_id LIMIT ?",
+        )
+        .bind(account)
+        .bind(position)
+        .bind(i64::from(rows_max))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(rows.iter().map(course_row).collect())
+    }
+
+    /// Puts the course of an open position in the place of what was known before; returns its
+    /// checksum.
+    pub(super) async fn put_course(
+        &mut self,
+        account: &AccountId,
+        position: PositionId,
+        course: &str,
+    ) -> Result<u64, StoreError> {
+        let name = position.to_string();
+        let checksum = checksum_of_course(account.as_str(), &name, course);
+        sqlx::query(
+            "INSERT INTO course (account, position_id, course, checksum) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (account, position_id) DO UPDATE SET course = excluded.course, \
+             checksum = excluded.checksum",
+        )
+        .bind(account.as_str())
+        .bind(&name)
+        .bind(course)
+        .bind(checksum.cast_signed())
+        .execute(&mut self.connection)
+        .await
+        .map_err(told)?;
+        Ok(checksum)
+    }
+
+    pub(super) async fn delete_course(
+        &mut self,
+        account: &AccountId,
+        position: PositionId,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM course WHERE account = ? AND position_id = ?")
+            .bind(account.as_str())
+            .bind(position.to_string())
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(told)
+    }
+
+    // Checkpoints.
 
     /// Returns how far a reader has come: `None` when it never began, `Some(None)` when the row is
     /// not sound or of another revision.
@@ -880,6 +1143,20 @@ fn archived_hour(market: (&Venue, &Instrument), row: &SqliteRow) -> Option<(Arch
     let sound = checksum == number(row, 4)?;
     let candles = serde_json::from_str(&candles).ok().filter(|_| sound)?;
     Some((ArchivedHour { hour, kind, version, candles }, checksum))
+}
+
+fn account_row(row: &SqliteRow) -> Option<AccountRow> {
+    let (account, kind, place) = (text(row, 0)?, text(row, 1)?, integer(row, 2)?);
+    let (name, body, checksum) = (text(row, 3)?, text(row, 4)?, number(row, 5)?);
+    let sound = checksum_of_account_row(&account, (&kind, place, &name), &body) == checksum;
+    sound.then_some(AccountRow { account, kind, place, name, body, checksum })
+}
+
+fn course_row(row: &SqliteRow) -> Option<CourseRow> {
+    let (account, position) = (text(row, 0)?, text(row, 1)?);
+    let (course, checksum) = (text(row, 2)?, number(row, 3)?);
+    let sound = checksum_of_course(&account, &position, &course) == checksum;
+    sound.then_some(CourseRow { account, position, course, checksum })
 }
 
 fn integer(row: &SqliteRow, column: usize) -> Option<i64> {

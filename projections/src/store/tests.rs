@@ -1,5 +1,6 @@
 //! The store beside two logs in memory and the real views. A test's chance has a seed and prints it.
 
+mod accounts;
 mod archive;
 mod damage;
 mod failures;

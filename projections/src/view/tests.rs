@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use domain::account::position::Mode;
 use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::candle::event::CandleEvent;
 use domain::candle::{Candle, Interval, Source};
@@ -17,7 +18,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::books::Books;
 use crate::candles::Candles;
+use crate::holdings::Holdings;
 use crate::prices::Prices;
+use crate::sample::accounts::{Asking, asked};
 use crate::sample::{at, copy_of, entry_of};
 
 /// What a snapshot has of a view: it takes what changed, as often as it is told to.
@@ -269,6 +272,38 @@ proptest! {
         prices.check();
         candles.check();
         books.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The same of two accounts, whatever they are asked for.
+    #[test]
+    fn the_accounts_that_changed_make_the_view_whole(
+        steps in prop::collection::vec((any::<bool>(), asked()), 1..80),
+        pauses in prop::collection::vec(1usize..9, 1..9),
+    ) {
+        let mut holdings = Snapshot::<Holdings>::new();
+        let mut asking = [Asking::new(0, at("00:00")), Asking::new(1_000, at("00:00"))];
+        let mut teller = Teller::new(at("00:00"));
+        for (place, mode) in [Mode::Hedging, Mode::Netting].into_iter().enumerate() {
+            let opened = asking[place].open(mode);
+            holdings.view.fold(&teller.entry(&format!("account-a{place}"), opened));
+        }
+        let mut pauses = pauses.iter().cycle();
+        let mut left = 1;
+        for (first, asked) in &steps {
+            let place = usize::from(*first);
+            let events = asking[place].ask(asked);
+            holdings.view.fold(&teller.entry(&format!("account-a{place}"), events));
+            left -= 1;
+            if left == 0 {
+                left = *pauses.next().unwrap();
+                holdings.check();
+            }
+        }
+        holdings.check();
     }
 }
 

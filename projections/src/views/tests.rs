@@ -82,8 +82,10 @@ fn views_that_come_from_different_cuts_fold_only_what_is_new_to_each() {
     }
     // One view has nothing yet, and what all show is what it shows.
     assert_eq!((views.applied(Log::Market), views.applied(Log::Ledger)), (Offset(0), Offset(0)));
-    let (cut, parts) = &early["books"];
-    views.restore("books", *cut, parts).unwrap();
+    for view in ["books", "holdings"] {
+        let (cut, parts) = &early[view];
+        views.restore(view, *cut, parts).unwrap();
+    }
     assert_eq!((views.applied(Log::Market), views.applied(Log::Ledger)), (Offset(40), Offset(1)));
 
     // They are read from where the last of them is, in steps that lie across the cuts.
@@ -97,7 +99,10 @@ fn views_that_come_from_different_cuts_fold_only_what_is_new_to_each() {
     views.fold(Log::Ledger, &ledger[1..]);
 
     assert_eq!(views.state_hashes(), whole.state_hashes());
-    assert_eq!(taken(&views).into_keys().collect::<Vec<_>>(), ["books", "candles", "prices"]);
+    assert_eq!(
+        taken(&views).into_keys().collect::<Vec<_>>(),
+        ["books", "candles", "holdings", "prices"]
+    );
 }
 
 #[test]
@@ -140,6 +145,7 @@ fn what_was_restored_has_not_changed() {
             vec!["binance".to_owned(), "binance/ETH-USDT".to_owned()],
             vec!["binance".to_owned(), "binance/ETH-USDT/2024-03-21".to_owned()],
             vec![],
+            vec![],
         ]
     );
 }
@@ -174,4 +180,52 @@ fn entries_after(offset: u64, table: &str) -> Vec<Entry> {
         entry.offset = Offset(offset + entry.offset.0);
     }
     entries
+}
+
+/// What is seen of BTC-USDT: the best bid and the last price, where they can be relied on, and the
+/// version of the entry that either is of.
+fn seen(table: &str, now: &str) -> Option<String> {
+    let views = Views::new(Vec::new());
+    views.fold(Log::Market, &entries(table));
+    views.sight(&"BTC-USDT".parse().unwrap(), at(now), |sight| {
+        let bid = sight.book.and_then(|book| book.bids().next()).map(|level| level.price);
+        let told = |price: Option<domain::amount::Price>| {
+            price.map_or("none".to_owned(), |price| price.to_string())
+        };
+        format!("{} {} v{}", told(bid), told(sight.last), sight.market.version)
+    })
+}
+
+#[test]
+fn what_is_seen_of_a_market_can_be_relied_on() {
+    let told = "BTC-USDT: 1 09:30 100.5 1 buy
+        BTC-USDT: book 1 09:30 100x1 101x1
+        ETH-USDT: 7 09:30 3500 1 buy";
+    let lost = format!("{told}\nBTC-USDT: lost 09:30:00.5");
+    for (table, now, expected) in [
+        // Our clock is a second behind the venue's.
+        (told, "09:29:59", Some("100 100.50 v2")),
+        (told, "09:30:04", Some("100 100.50 v2")),
+        // Too old a book; the trade is fresh for a minute.
+        (told, "09:30:05", Some("none 100.50 v2")),
+        (told, "09:31:00", Some("none none v2")),
+        (&lost, "09:30:00", Some("none 100.50 v4")),
+        ("BTC-USDT: book 1 09:30 100x1 101x1", "09:30", None),
+        ("ETH-USDT: 7 09:30 3500 1 buy", "09:30", None),
+    ] {
+        assert_eq!(seen(table, now).as_deref(), expected, "{table} at {now}");
+    }
+}
+
+#[test]
+fn a_day_is_marked_at_its_last_price() {
+    let views = Views::new(Vec::new());
+    views.fold(Log::Market, &entries("BTC-USDT: 1 09:30 100.5 1 buy; 2 23:59:59.9 101 1 buy"));
+    let (binance, btc) = ("binance".parse().unwrap(), "BTC-USDT".parse().unwrap());
+    let mark = |days: i64| {
+        let mark = views.mark_of_day(&binance, &btc, at("00:00").plus(days * domain::time::DAY));
+        mark.map(|mark| (mark.price.to_string(), mark.market.version))
+    };
+    assert_eq!([mark(-1), mark(0)], [None, Some(("101.00".to_owned(), 1))]);
+    assert_eq!(mark(3), mark(0));
 }

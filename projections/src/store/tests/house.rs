@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Mutex;
 use std::task::Poll;
 
+use domain::account::position::Mode;
 use domain::book::{BookSnapshot, Level, Session};
 use domain::candle::event::CandleEvent;
 use domain::candle::{Candle, Interval, Source};
 use domain::event::Event;
 use domain::market::event::{MarketEvent, Told};
+use domain::name::AccountId;
 use domain::tick::{Side, Tick};
 use domain::time::{MINUTE, Timestamp};
 use eventlog::entry::{Actor, Draft, Hash};
@@ -23,6 +25,7 @@ use uuid::Uuid;
 
 use super::super::*;
 use crate::projector;
+use crate::sample::accounts::{Asked, Asking};
 use crate::sample::at;
 
 pub(super) struct House {
@@ -36,6 +39,7 @@ pub(super) struct House {
 struct Past {
     entries: u128,
     minutes: i64,
+    accounts: BTreeMap<usize, Asking>,
 }
 
 /// What may happen between two moments.
@@ -60,6 +64,11 @@ pub(super) enum Step {
     Import {
         instrument: usize,
         minutes: i64,
+    },
+    /// One of two accounts is asked for something. It is opened first.
+    Account {
+        account: usize,
+        asked: Asked,
     },
     /// The hours that have closed go into the ledger.
     Record,
@@ -179,12 +188,33 @@ impl House {
                 });
                 self.put(&candles(*instrument), bars.collect()).await;
             }
+            Step::Account { account, asked } => self.ask(*account, asked).await,
             Step::Record => self.record(views).await,
             Step::Fold { log, entries } => {
                 let read = self.log(*log).read(views.applied(*log), *entries).await.unwrap();
                 views.fold(*log, &read);
             }
             Step::Snapshot { .. } | Step::Restart => {}
+        }
+    }
+
+    pub(super) async fn ask(&self, account: usize, asked: &Asked) {
+        let mode = [Mode::Hedging, Mode::Netting][account];
+        let (opened, events) = {
+            let mut told = self.told.lock().unwrap();
+            let mut opened = Vec::new();
+            let asking = told.accounts.entry(account).or_insert_with(|| {
+                let first = 1_000 * (account as u128);
+                let mut asking = Asking::new(first, at("00:00"));
+                opened = asking.open(mode);
+                asking
+            });
+            (opened, asking.ask(asked))
+        };
+        for events in [opened, events] {
+            if !events.is_empty() {
+                self.put(&Stream::Account(account_id(account)), events).await;
+            }
         }
     }
 
@@ -268,8 +298,25 @@ pub(super) async fn busy(entries: usize) -> House {
         house.step(&step, &views).await;
         house.show(&views).await;
         house.step(&Step::Record, &views).await;
+        for asked in trading(number) {
+            house.step(&Step::Account { account: place % 2, asked }, &views).await;
+        }
     }
     house
+}
+
+/// What an account is asked for at a time: it comes into positions and out of them.
+fn trading(number: u32) -> Vec<Asked> {
+    let price = 90 + number * 7 % 23;
+    let open = |long| Asked::Open { long, leverage: 5 + number % 15, price, quantity: 3 };
+    match number / 2 % 6 {
+        0 => vec![open(true), Asked::Stops(0)],
+        1 => vec![open(false)],
+        2 => vec![open(true), Asked::Reduce(number as usize, price)],
+        3 => vec![Asked::Fund(0), Asked::Close(number as usize, price)],
+        4 => vec![Asked::Liquidate(0, number % 30), Asked::CloseDay],
+        _ => vec![Asked::Deposit(10), Asked::Close(0, price), Asked::CloseDay],
+    }
 }
 
 pub(super) fn market(instrument: usize) -> Stream {
@@ -278,6 +325,10 @@ pub(super) fn market(instrument: usize) -> Stream {
 
 pub(super) fn candles(instrument: usize) -> Stream {
     format!("candles-binance.{}", instrument_name(instrument)).parse().unwrap()
+}
+
+pub(super) fn account_id(account: usize) -> AccountId {
+    ["alice", "bob"][account].parse().unwrap()
 }
 
 pub(super) fn instrument_name(instrument: usize) -> &'static str {
