@@ -4,7 +4,7 @@
 //! Read in this order: what a row holds (`rows`), snapshots of the views (`snapshots`), which of them
 //! stay (`thinning`) and whether they belong to the logs (`belonging`), states of other parts of the
 //! house (`kept`), what is told of old hours and of accounts (`archive`), who files it (`archivist`,
-//! with `accounts` for theirs), who may write (`lease`), how it fares (`health`), and the one file with SQL (`sqlite`).
+//! with `accounts` for theirs), who may write (`lease`), how it fares (`health`), and all SQL (`sqlite`).
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::rows::{AccountKind, ArchivedHour, ArchivedPosition};
-use super::sqlite::AccountRow;
+use super::sqlite::accounts::AccountRow;
 use super::{Store, StoreError};
 
 /// Hours that one query gives at the most, about 15 KB each. Whoever asks for more gets as many, and

@@ -1,4 +1,6 @@
-//! All SQL of the read store, for SQLite: a file in WAL mode, one writer, a few readers.
+//! All SQL of the read store, for SQLite: a file in WAL mode, one writer, a few readers. Here stand
+//! the file and its tables, transactions, kept states, checkpoints and leases; `cuts`, `hours` and
+//! `accounts` have the rest, by subject.
 //!
 //! What a row means and whether it is sound is said elsewhere (`rows`). A row that does not read is
 //! `None` here; what SQLite itself calls damaged is [`StoreError::Damaged`].
@@ -9,23 +11,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::account::position::PositionId;
-use domain::instrument::{Instrument, Venue};
-use domain::name::AccountId;
 use domain::time::Timestamp;
 use eventlog::entry::{Hash, Offset, Version};
 use eventlog::keep::Kept;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
+};
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::StoreError;
-use super::archive::Direction;
-use super::rows::{
-    AccountKey, AccountKind, ArchivedHour, Checkpoint, KeptCut, Kind, checksum_of_account_row,
-    checksum_of_course, checksum_of_hour, checksum_of_kept,
-};
-use crate::views::{Cut, Place};
+use super::rows::{Checkpoint, checksum_of_kept};
+use crate::views::Place;
+
+pub(super) mod cuts;
+
+pub(super) mod hours;
+
+pub(super) mod accounts;
 
 /// Readers at once. More wait: each is done in milliseconds.
 const READERS_MAX: u32 = 4;
@@ -333,44 +336,15 @@ pub(super) struct Transaction<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
+/// A statement with what is bound to it.
+type Asked<'a> = sqlx::query::Query<'a, sqlx::Sqlite, SqliteArguments>;
+
 /// The row of a lease.
 pub(super) struct LeaseRow {
     pub(super) owner: String,
     pub(super) fence: u64,
     /// Seconds, by the database's clock.
     pub(super) expires_at: i64,
-}
-
-/// A row of an account's archive, sound.
-pub(super) struct AccountRow {
-    pub(super) account: String,
-    pub(super) kind: String,
-    pub(super) place: i64,
-    pub(super) name: String,
-    pub(super) body: String,
-    pub(super) checksum: u64,
-}
-
-/// What is known of a position that is open, sound.
-pub(super) struct CourseRow {
-    pub(super) account: String,
-    pub(super) position: String,
-    pub(super) course: String,
-    pub(super) checksum: u64,
-}
-
-/// A view's newest cut as it stands, sound or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Newest {
-    pub(super) number: u64,
-    pub(super) ledger: Offset,
-    pub(super) market: Offset,
-}
-
-impl Newest {
-    pub(super) fn of(number: u64, cut: Cut) -> Self {
-        Self { number, ledger: cut.ledger.offset, market: cut.market.offset }
-    }
 }
 
 impl Transaction<'_> {
@@ -389,272 +363,48 @@ impl Transaction<'_> {
     }
 
     async fn run(&mut self, statement: &'static str) -> Result<(), StoreError> {
-        sqlx::query(statement).execute(&mut self.connection).await.map(drop).map_err(told)
+        self.done(sqlx::query(statement)).await.map(drop)
+    }
+
+    /// Asks, and returns all rows.
+    async fn all(&mut self, query: Asked<'_>) -> Result<Vec<SqliteRow>, StoreError> {
+        query.fetch_all(&mut self.connection).await.map_err(told)
+    }
+
+    /// Asks, and returns the row, if there is one.
+    async fn one(&mut self, query: Asked<'_>) -> Result<Option<SqliteRow>, StoreError> {
+        query.fetch_optional(&mut self.connection).await.map_err(told)
+    }
+
+    /// Does it, and returns how many rows it has changed.
+    async fn done(&mut self, query: Asked<'_>) -> Result<u64, StoreError> {
+        let done = query.execute(&mut self.connection).await.map_err(told)?;
+        Ok(done.rows_affected())
     }
 
     async fn schema(&mut self) -> Result<Vec<(String, String)>, StoreError> {
-        let rows = sqlx::query("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(told)?;
+        let rows = self
+            .all(sqlx::query("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+            .await?;
         let texts = |row: &SqliteRow| Some((text(row, 0)?, text(row, 1)?));
         rows.iter().map(texts).collect::<Option<_>>().ok_or_else(unreadable)
     }
 
-    // Cuts and parts.
-
-    /// Returns all cuts of a view at a revision, newest first; those that are not sound are left
-    /// out.
-    pub(super) async fn cuts(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<Vec<KeptCut>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT view, revision, number, taken_at, ledger, ledger_hash, market, market_hash, \
-             state_hash, checksum FROM cut WHERE view = ? AND revision = ? ORDER BY number DESC",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(rows.iter().filter_map(kept_cut).collect())
-    }
-
-    /// Returns number and time of all cuts of a view at a revision, oldest first, sound or not.
-    pub(super) async fn cut_times(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT number, taken_at FROM cut WHERE view = ? AND revision = ? ORDER BY number",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        // A time that does not read is as good as the oldest.
-        let time = |row| timestamp(row, 1).unwrap_or(Timestamp::MIN);
-        Ok(rows.iter().filter_map(|row| Some((number(row, 0)?, time(row)))).collect())
-    }
-
-    /// Returns the newest cut of a view at a revision, sound or not; `None` also when it does not
-    /// read.
-    pub(super) async fn newest(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<Option<Newest>, StoreError> {
-        let row = sqlx::query(
-            "SELECT number, ledger, market FROM cut WHERE view = ? AND revision = ? \
-             ORDER BY number DESC LIMIT 1",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(told)?;
-        let newest = |row: SqliteRow| {
-            let (ledger, market) = (Offset(number(&row, 1)?), Offset(number(&row, 2)?));
-            Some(Newest { number: number(&row, 0)?, ledger, market })
-        };
-        Ok(row.and_then(newest))
-    }
-
-    /// Returns the newest cut of a view at each revision but one, as far as it reads.
-    pub(super) async fn newest_of_others(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<Vec<(u32, Newest)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT revision, number, ledger, market FROM cut \
-             WHERE view = ? AND revision <> ? AND number = (SELECT MAX(number) FROM cut other \
-             WHERE other.view = cut.view AND other.revision = cut.revision)",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        let newest = |row: &SqliteRow| {
-            let (ledger, market) = (Offset(number(row, 2)?), Offset(number(row, 3)?));
-            let revision = u32::try_from(integer(row, 0)?).ok()?;
-            Some((revision, Newest { number: number(row, 1)?, ledger, market }))
-        };
-        Ok(rows.iter().filter_map(newest).collect())
-    }
-
-    /// Returns the parts of a view as they were at a cut; `None` when one does not read.
-    pub(super) async fn parts(
-        &mut self,
-        cut: &KeptCut,
-    ) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT part.name, part.state FROM part JOIN (SELECT name, MAX(number) AS number \
-             FROM part WHERE view = ? AND revision = ? AND number <= ? GROUP BY name) newest \
-             ON part.view = ? AND part.revision = ? AND part.name = newest.name \
-             AND part.number = newest.number WHERE part.state IS NOT NULL",
-        )
-        .bind(&cut.view)
-        .bind(i64::from(cut.revision))
-        .bind(cut.number.cast_signed())
-        .bind(&cut.view)
-        .bind(i64::from(cut.revision))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(rows.iter().map(|row| Some((text(row, 0)?, bytes(row, 1)?))).collect())
-    }
-
-    pub(super) async fn insert_cut(&mut self, cut: &KeptCut) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO cut (view, revision, number, taken_at, ledger, ledger_hash, market, \
-             market_hash, state_hash, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&cut.view)
-        .bind(i64::from(cut.revision))
-        .bind(cut.number.cast_signed())
-        .bind(cut.taken_at.micros())
-        .bind(cut.cut.ledger.offset.0.cast_signed())
-        .bind(cut.cut.ledger.hash.0.as_slice())
-        .bind(cut.cut.market.offset.0.cast_signed())
-        .bind(cut.cut.market.hash.0.as_slice())
-        .bind(cut.state_hash.0.as_slice())
-        .bind(cut.checksum().cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map(drop)
-        .map_err(told)
-    }
-
-    pub(super) async fn insert_part(
-        &mut self,
-        (view, revision): (&str, u32),
-        number: u64,
-        name: &str,
-        state: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO part (view, revision, name, number, state) VALUES (?, ?, ?, ?, ?)")
-            .bind(view)
-            .bind(i64::from(revision))
-            .bind(name)
-            .bind(number.cast_signed())
-            .bind(state)
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
-            .map_err(told)
-    }
-
-    /// Deletes the cuts of a view past a number, and what was written for them.
-    pub(super) async fn delete_after(
-        &mut self,
-        view: &str,
-        revision: u32,
-        number: u64,
-    ) -> Result<(), StoreError> {
-        for statement in [
-            "DELETE FROM cut WHERE view = ? AND revision = ? AND number > ?",
-            "DELETE FROM part WHERE view = ? AND revision = ? AND number > ?",
-        ] {
-            sqlx::query(statement)
-                .bind(view)
-                .bind(i64::from(revision))
-                .bind(number.cast_signed())
-                .execute(&mut self.connection)
-                .await
-                .map_err(told)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the cuts of a view between two that stay, and the parts that only they needed.
-    pub(super) async fn delete_between(
-        &mut self,
-        view: &str,
-        revision: u32,
-        (before, after): (u64, u64),
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM cut WHERE view = ? AND revision = ? AND number > ? AND number < ?",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .bind(before.cast_signed())
-        .bind(after.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map_err(told)?;
-        sqlx::query(
-            "DELETE FROM part WHERE view = ? AND revision = ? AND number > ? AND number < ? \
-             AND EXISTS (SELECT 1 FROM part later WHERE later.view = part.view \
-             AND later.revision = part.revision AND later.name = part.name \
-             AND later.number > part.number AND later.number <= ?)",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .bind(before.cast_signed())
-        .bind(after.cast_signed())
-        .bind(after.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map(drop)
-        .map_err(told)
-    }
-
-    /// Deletes the word that a part has gone where nothing is left of the part itself.
-    pub(super) async fn delete_gone(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM part WHERE view = ? AND revision = ? AND state IS NULL \
-             AND NOT EXISTS (SELECT 1 FROM part earlier WHERE earlier.view = part.view \
-             AND earlier.revision = part.revision AND earlier.name = part.name \
-             AND earlier.number < part.number)",
-        )
-        .bind(view)
-        .bind(i64::from(revision))
-        .execute(&mut self.connection)
-        .await
-        .map(drop)
-        .map_err(told)
-    }
-
-    /// Deletes all that is held of a view at a revision.
-    pub(super) async fn delete_revision(
-        &mut self,
-        view: &str,
-        revision: u32,
-    ) -> Result<(), StoreError> {
-        for statement in [
-            "DELETE FROM cut WHERE view = ? AND revision = ?",
-            "DELETE FROM part WHERE view = ? AND revision = ?",
-        ] {
-            sqlx::query(statement)
-                .bind(view)
-                .bind(i64::from(revision))
-                .execute(&mut self.connection)
-                .await
-                .map_err(told)?;
-        }
-        Ok(())
+    async fn is_ok(&mut self, statement: &'static str) -> Result<bool, StoreError> {
+        let rows = self.all(sqlx::query(statement)).await?;
+        Ok(rows.first().and_then(|row| text(row, 0)).is_some_and(|answer| answer == "ok"))
     }
 
     // What is kept under a name.
 
     /// Returns what is kept under a name; what is not sound is nothing.
     pub(super) async fn kept(&mut self, name: &str) -> Result<Option<Kept>, StoreError> {
-        let row = sqlx::query("SELECT revision, version, state, checksum FROM kept WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(told)?;
+        let row = self
+            .one(
+                sqlx::query("SELECT revision, version, state, checksum FROM kept WHERE name = ?")
+                    .bind(name),
+            )
+            .await?;
         let kept = |row: SqliteRow| {
             let revision = u32::try_from(integer(&row, 0)?).ok()?;
             let version = Version(number(&row, 1)?);
@@ -665,7 +415,7 @@ impl Transaction<'_> {
     }
 
     pub(super) async fn put_kept(&mut self, name: &str, kept: &Kept) -> Result<(), StoreError> {
-        sqlx::query(
+        self.done(sqlx::query(
             "INSERT INTO kept (name, revision, version, state, checksum) VALUES (?, ?, ?, ?, ?) \
              ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, \
              version = excluded.version, state = excluded.state, checksum = excluded.checksum",
@@ -675,323 +425,16 @@ impl Transaction<'_> {
         .bind(kept.version.0.cast_signed())
         .bind(kept.state.as_slice())
         .bind(checksum_of_kept(name, kept).cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map(drop)
-        .map_err(told)
-    }
-
-    // The archive.
-
-    /// Returns the market that comes first in the archive after another, in order of its names;
-    /// `None` when there is no more, `Some(None)` when it does not read.
-    pub(super) async fn market_after(
-        &mut self,
-        (venue, instrument): (&str, &str),
-    ) -> Result<Option<Option<(Venue, Instrument)>>, StoreError> {
-        let row = sqlx::query(
-            "SELECT venue, instrument FROM archive WHERE (venue, instrument) > (?, ?) \
-             ORDER BY venue, instrument LIMIT 1",
-        )
-        .bind(venue)
-        .bind(instrument)
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(told)?;
-        let market =
-            |row: SqliteRow| Some((text(&row, 0)?.parse().ok()?, text(&row, 1)?.parse().ok()?));
-        Ok(row.map(market))
-    }
-
-    /// Returns the rows of up to `hours_max` hours of a market that begin in `from..until`: the
-    /// oldest hours or the newest, in order of hour, version and kind, each with its checksum.
-    /// `None` when a row is not sound.
-    pub(super) async fn hours(
-        &mut self,
-        (venue, instrument): (&Venue, &Instrument),
-        (from, until): (Timestamp, Timestamp),
-        direction: Direction,
-        hours_max: u32,
-    ) -> Result<Option<Vec<(ArchivedHour, u64)>>, StoreError> {
-        let statement = match direction {
-            Direction::Forward => {
-                "SELECT hour, version, kind, candles, checksum FROM archive \
-                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
-                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
-                 ORDER BY hour LIMIT ?) ORDER BY hour, version, kind"
-            }
-            Direction::Backward => {
-                "SELECT hour, version, kind, candles, checksum FROM archive \
-                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
-                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
-                 ORDER BY hour DESC LIMIT ?) ORDER BY hour, version, kind"
-            }
-        };
-        let (venue_name, instrument_name) = (venue.to_string(), instrument.to_string());
-        let rows = sqlx::query(statement)
-            .bind(&venue_name)
-            .bind(&instrument_name)
-            .bind(&venue_name)
-            .bind(&instrument_name)
-            .bind(from.micros())
-            .bind(until.micros())
-            .bind(i64::from(hours_max))
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(told)?;
-        Ok(rows.iter().map(|row| archived_hour((venue, instrument), row)).collect())
-    }
-
-    /// Adds a row to the archive; returns its checksum, or `None` when it is there already.
-    pub(super) async fn insert_hour(
-        &mut self,
-        market: (&Venue, &Instrument),
-        key: (Timestamp, Version, Kind),
-        candles: &str,
-    ) -> Result<Option<u64>, StoreError> {
-        let checksum = checksum_of_hour(market, key, candles);
-        let ((venue, instrument), (hour, version, kind)) = (market, key);
-        let done = sqlx::query(
-            "INSERT INTO archive (venue, instrument, hour, kind, version, candles, checksum) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(venue.to_string())
-        .bind(instrument.to_string())
-        .bind(hour.micros())
-        .bind(kind.as_str())
-        .bind(version.0.cast_signed())
-        .bind(candles)
-        .bind(checksum.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok((done.rows_affected() > 0).then_some(checksum))
-    }
-
-    /// Whether the table of the archive's hours and its indexes agree.
-    pub(super) async fn hours_agree(&mut self) -> Result<bool, StoreError> {
-        self.is_ok("PRAGMA integrity_check(archive)").await
-    }
-
-    /// The same of what the archive holds of accounts.
-    pub(super) async fn accounts_agree(&mut self) -> Result<bool, StoreError> {
-        Ok(self.is_ok("PRAGMA integrity_check(account_archive)").await?
-            && self.is_ok("PRAGMA integrity_check(course)").await?)
-    }
-
-    async fn is_ok(&mut self, statement: &'static str) -> Result<bool, StoreError> {
-        let rows = sqlx::query(statement).fetch_all(&mut self.connection).await.map_err(told)?;
-        Ok(rows.first().and_then(|row| text(row, 0)).is_some_and(|answer| answer == "ok"))
-    }
-
-    /// Deletes all hours of the archive and how far it had come.
-    pub(super) async fn empty_hours(&mut self, reader: &str) -> Result<(), StoreError> {
-        self.run("DELETE FROM archive").await?;
-        self.delete_checkpoint(reader).await
-    }
-
-    /// Deletes all that the archive holds of accounts and how far it had come.
-    pub(super) async fn empty_accounts(&mut self, reader: &str) -> Result<(), StoreError> {
-        self.run("DELETE FROM account_archive").await?;
-        self.run("DELETE FROM course").await?;
-        self.delete_checkpoint(reader).await
-    }
-
-    async fn delete_checkpoint(&mut self, reader: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM checkpoint WHERE reader = ?")
-            .bind(reader)
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
-            .map_err(told)
-    }
-
-    // The archive of accounts.
-
-    /// Returns up to `rows_max` rows of a kind of an account, from a place on and before a place
-    /// and name: the first or the last, in that order. `None` when a row is not sound.
-    pub(super) async fn account_rows(
-        &mut self,
-        (account, kind): (&AccountId, AccountKind),
-        (from, (until, name)): (i64, (i64, &str)),
-        direction: Direction,
-        rows_max: u32,
-    ) -> Result<Option<Vec<AccountRow>>, StoreError> {
-        let statement = match direction {
-            Direction::Forward => {
-                "SELECT account, kind, place, name, body, checksum FROM account_archive \
-                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
-                 ORDER BY place, name LIMIT ?"
-            }
-            Direction::Backward => {
-                "SELECT account, kind, place, name, body, checksum FROM account_archive \
-                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
-                 ORDER BY place DESC, name DESC LIMIT ?"
-            }
-        };
-        let rows = sqlx::query(statement)
-            .bind(account.as_str())
-            .bind(kind.as_str())
-            .bind(from)
-            .bind(until)
-            .bind(name)
-            .bind(i64::from(rows_max))
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(told)?;
-        Ok(rows.iter().map(account_row).collect())
-    }
-
-    /// Returns the row of an account's closed position; `None` when there is none, `Some(None)`
-    /// when it is not sound.
-    pub(super) async fn closed_position(
-        &mut self,
-        account: &AccountId,
-        position: PositionId,
-    ) -> Result<Option<Option<AccountRow>>, StoreError> {
-        let row = sqlx::query(
-            "SELECT account, kind, place, name, body, checksum FROM account_archive \
-             WHERE account = ? AND kind = ? AND name = ?",
-        )
-        .bind(account.as_str())
-        .bind(AccountKind::Closed.as_str())
-        .bind(position.to_string())
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(row.map(|row| account_row(&row)))
-    }
-
-    /// Adds a row to an account's archive; returns its checksum, or `None` when it is there already.
-    pub(super) async fn insert_account_row(
-        &mut self,
-        account: &AccountId,
-        key: &AccountKey,
-        body: &str,
-    ) -> Result<Option<u64>, StoreError> {
-        let (kind, place, name) = (key.kind().as_str(), key.place(), key.name());
-        let checksum = checksum_of_account_row(account.as_str(), (kind, place, &name), body);
-        let done = sqlx::query(
-            "INSERT INTO account_archive (account, kind, place, name, body, checksum) \
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(account.as_str())
-        .bind(kind)
-        .bind(place)
-        .bind(&name)
-        .bind(body)
-        .bind(checksum.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok((done.rows_affected() > 0).then_some(checksum))
-    }
-
-    /// Returns up to `rows_max` rows of all accounts after one, in order of account, kind, place and
-    /// name. `None` when one is not sound.
-    pub(super) async fn account_rows_after(
-        &mut self,
-        after: Option<&AccountRow>,
-        rows_max: u32,
-    ) -> Result<Option<Vec<AccountRow>>, StoreError> {
-        let (account, kind, place, name) = after
-            .map_or(("", "", i64::MIN, ""), |row| (&row.account, &row.kind, row.place, &row.name));
-        let rows = sqlx::query(
-            "SELECT account, kind, place, name, body, checksum FROM account_archive \
-             WHERE (account, kind, place, name) > (?, ?, ?, ?) \
-             ORDER BY account, kind, place, name LIMIT ?",
-        )
-        .bind(account)
-        .bind(kind)
-        .bind(place)
-        .bind(name)
-        .bind(i64::from(rows_max))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(rows.iter().map(account_row).collect())
-    }
-
-    /// Returns the course of an open position; `None` when there is none, `Some(None)` when it is
-    /// not sound.
-    pub(super) async fn course(
-        &mut self,
-        account: &AccountId,
-        position: PositionId,
-    ) -> Result<Option<Option<CourseRow>>, StoreError> {
-        let row = sqlx::query(
-            "SELECT account, position_id, course, checksum FROM course \
-             WHERE account = ? AND position_id = ?",
-        )
-        .bind(account.as_str())
-        .bind(position.to_string())
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(row.map(|row| course_row(&row)))
-    }
-
-    /// Returns up to `rows_max` courses of all accounts after one, in order of account and position.
-    /// `None` when one is not sound.
-    pub(super) async fn courses_after(
-        &mut self,
-        after: Option<&CourseRow>,
-        rows_max: u32,
-    ) -> Result<Option<Vec<CourseRow>>, StoreError> {
-        let (account, position) = after.map_or(("", ""), |row| (&row.account, &row.position));
-        let rows = sqlx::query(
-            "SELECT account, position_id, course, checksum FROM course \
-             WHERE (account, position_id) > (?, ?) ORDER BY account, position_id LIMIT ?",
-        )
-        .bind(account)
-        .bind(position)
-        .bind(i64::from(rows_max))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(rows.iter().map(course_row).collect())
-    }
-
-    /// Puts the course of an open position in the place of what was known before; returns its
-    /// checksum.
-    pub(super) async fn put_course(
-        &mut self,
-        account: &AccountId,
-        position: PositionId,
-        course: &str,
-    ) -> Result<u64, StoreError> {
-        let name = position.to_string();
-        let checksum = checksum_of_course(account.as_str(), &name, course);
-        sqlx::query(
-            "INSERT INTO course (account, position_id, course, checksum) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (account, position_id) DO UPDATE SET course = excluded.course, \
-             checksum = excluded.checksum",
-        )
-        .bind(account.as_str())
-        .bind(&name)
-        .bind(course)
-        .bind(checksum.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(checksum)
-    }
-
-    pub(super) async fn delete_course(
-        &mut self,
-        account: &AccountId,
-        position: PositionId,
-    ) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM course WHERE account = ? AND position_id = ?")
-            .bind(account.as_str())
-            .bind(position.to_string())
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
-            .map_err(told)
+        ).await.map(drop)
     }
 
     // Checkpoints.
+
+    async fn delete_checkpoint(&mut self, reader: &str) -> Result<(), StoreError> {
+        self.done(sqlx::query("DELETE FROM checkpoint WHERE reader = ?").bind(reader))
+            .await
+            .map(drop)
+    }
 
     /// Returns how far a reader has come: `None` when it never began, `Some(None)` when the row is
     /// not sound or of another revision.
@@ -1000,14 +443,12 @@ impl Transaction<'_> {
         reader: &str,
         revision: u32,
     ) -> Result<Option<Option<Checkpoint>>, StoreError> {
-        let row = sqlx::query(
+        let row = self.one(sqlx::query(
             "SELECT revision, ledger, ledger_hash, row_count, row_sum, checksum FROM checkpoint \
              WHERE reader = ?",
         )
         .bind(reader)
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(told)?;
+        ).await?;
         let checkpoint = |row: SqliteRow| {
             let ledger = Place { offset: Offset(number(&row, 1)?), hash: hash(&row, 2)? };
             let checkpoint = Checkpoint { ledger, rows: number(&row, 3)?, sum: number(&row, 4)? };
@@ -1051,8 +492,7 @@ impl Transaction<'_> {
                 .bind(from.rows.cast_signed())
                 .bind(from.sum.cast_signed());
         }
-        let done = query.execute(&mut self.connection).await.map_err(told)?;
-        Ok(done.rows_affected() == 1)
+        Ok(self.done(query).await? == 1)
     }
 
     // Leases.
@@ -1068,11 +508,11 @@ impl Transaction<'_> {
 
     /// Returns who holds a lease; a row that does not read is nobody's.
     pub(super) async fn lease(&mut self, name: &str) -> Result<Option<LeaseRow>, StoreError> {
-        let row = sqlx::query("SELECT owner, fence, expires_at FROM lease WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(told)?;
+        let row = self
+            .one(
+                sqlx::query("SELECT owner, fence, expires_at FROM lease WHERE name = ?").bind(name),
+            )
+            .await?;
         let lease = |row: SqliteRow| {
             let (owner, fence) = (text(&row, 0)?, number(&row, 1)?);
             Some(LeaseRow { owner, fence, expires_at: integer(&row, 2)? })
@@ -1085,19 +525,19 @@ impl Transaction<'_> {
         name: &str,
         lease: &LeaseRow,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO lease (name, owner, fence, expires_at) VALUES (?, ?, ?, ?) \
+        self.done(
+            sqlx::query(
+                "INSERT INTO lease (name, owner, fence, expires_at) VALUES (?, ?, ?, ?) \
              ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, \
              expires_at = excluded.expires_at",
+            )
+            .bind(name)
+            .bind(&lease.owner)
+            .bind(lease.fence.cast_signed())
+            .bind(lease.expires_at),
         )
-        .bind(name)
-        .bind(&lease.owner)
-        .bind(lease.fence.cast_signed())
-        .bind(lease.expires_at)
-        .execute(&mut self.connection)
         .await
         .map(drop)
-        .map_err(told)
     }
 
     /// Moves the end of a lease; false when it is not held as `lease` says.
@@ -1106,57 +546,19 @@ impl Transaction<'_> {
         name: &str,
         lease: &LeaseRow,
     ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE lease SET expires_at = ? WHERE name = ? AND owner = ? AND fence = ?",
-        )
-        .bind(lease.expires_at)
-        .bind(name)
-        .bind(&lease.owner)
-        .bind(lease.fence.cast_signed())
-        .execute(&mut self.connection)
-        .await
-        .map_err(told)?;
-        Ok(done.rows_affected() == 1)
+        let put = self
+            .done(
+                sqlx::query(
+                    "UPDATE lease SET expires_at = ? WHERE name = ? AND owner = ? AND fence = ?",
+                )
+                .bind(lease.expires_at)
+                .bind(name)
+                .bind(&lease.owner)
+                .bind(lease.fence.cast_signed()),
+            )
+            .await?;
+        Ok(put == 1)
     }
-}
-
-fn kept_cut(row: &SqliteRow) -> Option<KeptCut> {
-    let ledger = Place { offset: Offset(number(row, 4)?), hash: hash(row, 5)? };
-    let market = Place { offset: Offset(number(row, 6)?), hash: hash(row, 7)? };
-    let cut = KeptCut {
-        view: text(row, 0)?,
-        revision: u32::try_from(integer(row, 1)?).ok()?,
-        number: number(row, 2)?,
-        taken_at: timestamp(row, 3)?,
-        cut: Cut { ledger, market },
-        state_hash: hash(row, 8)?,
-    };
-    (cut.checksum() == number(row, 9)?).then_some(cut)
-}
-
-fn archived_hour(market: (&Venue, &Instrument), row: &SqliteRow) -> Option<(ArchivedHour, u64)> {
-    let (hour, version) = (timestamp(row, 0)?, Version(number(row, 1)?));
-    let kind = text(row, 2)?;
-    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
-    let candles = text(row, 3)?;
-    let checksum = checksum_of_hour(market, (hour, version, kind), &candles);
-    let sound = checksum == number(row, 4)?;
-    let candles = serde_json::from_str(&candles).ok().filter(|_| sound)?;
-    Some((ArchivedHour { hour, kind, version, candles }, checksum))
-}
-
-fn account_row(row: &SqliteRow) -> Option<AccountRow> {
-    let (account, kind, place) = (text(row, 0)?, text(row, 1)?, integer(row, 2)?);
-    let (name, body, checksum) = (text(row, 3)?, text(row, 4)?, number(row, 5)?);
-    let sound = checksum_of_account_row(&account, (&kind, place, &name), &body) == checksum;
-    sound.then_some(AccountRow { account, kind, place, name, body, checksum })
-}
-
-fn course_row(row: &SqliteRow) -> Option<CourseRow> {
-    let (account, position) = (text(row, 0)?, text(row, 1)?);
-    let (course, checksum) = (text(row, 2)?, number(row, 3)?);
-    let sound = checksum_of_course(&account, &position, &course) == checksum;
-    sound.then_some(CourseRow { account, position, course, checksum })
 }
 
 fn integer(row: &SqliteRow, column: usize) -> Option<i64> {
