@@ -155,10 +155,7 @@ impl View for Books {
     fn parts(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (venue, at) in &self.venues {
-            names.insert(PartName::Venue(venue.clone()).to_string());
-            for instrument in at.instruments.keys() {
-                names.insert(PartName::Instrument(venue.clone(), instrument.clone()).to_string());
-            }
+            names.extend(part::names(venue, true, at.instruments.keys()));
         }
         names
     }
@@ -166,15 +163,9 @@ impl View for Books {
     fn take_changed(&mut self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (venue, at) in &mut self.venues {
-            if at.mark.take() {
-                names.insert(PartName::Venue(venue.clone()).to_string());
-            }
-            for (instrument, held) in &mut at.instruments {
-                if held.mark.take() {
-                    let name = PartName::Instrument(venue.clone(), instrument.clone());
-                    names.insert(name.to_string());
-                }
-            }
+            let changed = at.instruments.iter_mut();
+            let changed = changed.filter_map(|(name, held)| held.mark.take().then_some(name));
+            names.extend(part::names(venue, at.mark.take(), changed));
         }
         names
     }

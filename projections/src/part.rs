@@ -57,6 +57,17 @@ impl FromStr for PartName {
     }
 }
 
+/// Returns the names of a venue's parts: its own, where that is meant, and one for each instrument.
+pub(crate) fn names<'a>(
+    venue: &Venue,
+    own: bool,
+    instruments: impl Iterator<Item = &'a Instrument>,
+) -> impl Iterator<Item = String> {
+    let of = |instrument: &Instrument| PartName::Instrument(venue.clone(), instrument.clone());
+    let own = own.then(|| PartName::Venue(venue.clone()));
+    own.into_iter().chain(instruments.map(of)).map(|name| name.to_string())
+}
+
 /// Says that what stands under a name is no part.
 pub(crate) fn not(name: &str, reason: impl fmt::Display) -> NotAPart {
     NotAPart { name: name.to_owned(), reason: reason.to_string() }
