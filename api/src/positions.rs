@@ -36,7 +36,8 @@ use crate::positions::page::{PagePlace, PositionsPage};
 use crate::principal::{PortfolioReader, PortfolioWriter};
 use crate::problem::{Code, Problem};
 use crate::scalar::{Dec, Symbol, Ts};
-use crate::trading::{OpenAnswer, OpenPositionBody};
+use crate::trading::asked::OpenPositionBody;
+use crate::trading::told::OpenAnswer;
 
 /// Positions of a page when nobody says how many; at most 1,000.
 const PAGE_DEFAULT: usize = 500;
