@@ -56,7 +56,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.is_file() {
                 files.insert(path.clone(), fs::read(path).unwrap());
             }
         }

@@ -9,16 +9,20 @@
 //! ```
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::canaries;
 
 /// Times after which a test fails rather than wait. Generous: the machine may be busy compiling.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -27,6 +31,10 @@ const UNTIL_MAX: Duration = Duration::from_mins(1);
 
 /// Pause between two looks at something that is not yet so.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a house is asked in a minute by one who waits for it, and more: those that are about limits
+/// set their own, or are a `demo`, which takes none from its environment.
+const REQUESTS_MAX: (&str, &str) = ("ENTASIS_LIMITS__REQUESTS_MAX", "1000000");
 
 /// What the house said on stderr; in the folder it runs in.
 const LOG: &str = "stderr.log";
@@ -42,9 +50,16 @@ pub(crate) struct House {
     /// Kept open: a house whose stdout is closed could not print any more.
     _stdout: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
+    /// The folder it was started in, and the words that say where in it its data is.
+    folder: PathBuf,
+    place: [String; 2],
+    /// `http`, or `https` where it has a certificate.
+    pub(crate) scheme: String,
     /// `127.0.0.1:PORT`.
     pub(crate) host: String,
     client: reqwest::Client,
+    trader: OnceCell<String>,
+    operator: OnceCell<String>,
 }
 
 /// An answer with its body as JSON; `null` where it is none.
@@ -63,6 +78,16 @@ impl House {
         Self::start_under(folder, &[], words).await
     }
 
+    /// The same, and it logs as much as `RUST_LOG` says.
+    pub(crate) async fn start_talking<'a>(
+        folder: &TempDir,
+        words: impl IntoIterator<Item = &'a str>,
+        log: &str,
+    ) -> House {
+        let runner = ["env".to_owned(), format!("RUST_LOG={log}")];
+        Self::start_under(folder, &runner, words).await
+    }
+
     /// The same by the words of another program, whose process becomes the house: one that traces
     /// it, or that enters a namespace first.
     pub(crate) async fn start_under<'a>(
@@ -71,6 +96,8 @@ impl House {
         words: impl IntoIterator<Item = &'a str>,
     ) -> House {
         let log = folder.path().join(LOG);
+        let words: Vec<&str> = words.into_iter().collect();
+        let place = place(&words);
         let mut child = entasis_under(folder, runner, words)
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -85,11 +112,27 @@ impl House {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             panic!("the house did not start: {first:?}\n{said}");
         };
-        let Some(host) = line.strip_prefix("listening on http://") else {
+        let Some((scheme, host)) =
+            line.strip_prefix("listening on ").and_then(|url| url.split_once("://"))
+        else {
             panic!("the first line on stdout is {line:?}");
         };
-        let host = host.to_owned();
-        let house = House { child, _stdout: stdout, log, host, client: reqwest::Client::new() };
+        let (scheme, host) = (scheme.to_owned(), host.to_owned());
+        // Whatever certificate it has made itself; a stranger is not asked.
+        let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+        let client = client.build().expect("a client");
+        let house = House {
+            child,
+            _stdout: stdout,
+            log,
+            folder: folder.path().to_owned(),
+            place,
+            scheme,
+            host,
+            client,
+            trader: OnceCell::new(),
+            operator: OnceCell::new(),
+        };
         // It listens before it has caught up with its logs.
         house.until("/readyz", |answer| answer.status == 200).await;
         house
@@ -114,25 +157,62 @@ impl House {
         }
     }
 
+    /// Returns a new token of a principal in a role, as the one who runs the house gets it.
+    pub(crate) async fn token(&self, account: &str, role: &str) -> String {
+        let [flag, place] = &self.place;
+        let words =
+            ["token", "issue", "--account", account, "--role", role, "--ttl", "24h", flag, place];
+        secret(&entasis_in(&self.folder, &[], words).output().await.expect("a start"))
+    }
+
+    /// Returns a new API key of a principal in a role, made beside the house that runs.
+    pub(crate) async fn api_key(&self, account: &str, role: &str) -> String {
+        let [flag, place] = &self.place;
+        let words = ["apikey", "create", "--account", account, "--role", role, flag, place];
+        secret(&entasis_in(&self.folder, &[], words).output().await.expect("a start"))
+    }
+
+    /// Returns the token that goes with a path: the operator's for what operators do, else that of
+    /// the holder of the account `demo`.
+    pub(crate) async fn token_for(&self, path: &str) -> &str {
+        if path.contains("/operator/") {
+            self.operator.get_or_init(|| self.token("operator", "operator")).await
+        } else {
+            self.trader.get_or_init(|| self.token("demo", "trader")).await
+        }
+    }
+
     /// Returns the answer to `POST path` with a body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.client.post(format!("http://{}{path}", self.host)).json(body))
+        self.send(self.client.post(self.url(path)).json(body), path)
             .await
             .unwrap_or_else(|error| panic!("POST {path}: {error:?}"))
     }
 
     /// Returns the answer to `PUT path` with a body.
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.client.put(format!("http://{}{path}", self.host)).json(body))
+        self.send(self.client.put(self.url(path)).json(body), path)
             .await
             .unwrap_or_else(|error| panic!("PUT {path}: {error:?}"))
     }
 
     async fn ask(&self, path: &str) -> Result<Answer, reqwest::Error> {
-        self.send(self.client.get(format!("http://{}{path}", self.host))).await
+        self.send(self.client.get(self.url(path)), path).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.host)
+    }
+
+    async fn send(
+        &self,
+        mut request: reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<Answer, reqwest::Error> {
+        if path.contains("/v1/") {
+            let token = self.token_for(path).await;
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
         let response = request.send().await?;
         let status = response.status().as_u16();
         let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
@@ -181,10 +261,20 @@ impl Drop for House {
                 std::thread::yield_now();
             }
         }
+        canaries::keep_log(&self.log);
         if std::thread::panicking() {
             eprintln!("the house said:\n{}", self.said());
         }
     }
+}
+
+/// Returns what a command has printed that is nobody else's business; no log may hold it.
+fn secret(printed: &Output) -> String {
+    let said = String::from_utf8_lossy(&printed.stderr);
+    assert!(printed.status.success(), "{said}");
+    let text = str::from_utf8(&printed.stdout).expect("text").trim_end();
+    canaries::plant(text);
+    text.to_owned()
 }
 
 /// Runs `entasis` with words that end it by themselves, in this folder; returns all of its end.
@@ -224,9 +314,29 @@ fn entasis<'a>(folder: &TempDir, words: impl IntoIterator<Item = &'a str>) -> Co
     entasis_under(folder, &[], words)
 }
 
+/// Returns the words that say where the data is of a house that was started with others.
+fn place(words: &[&str]) -> [String; 2] {
+    let said = |flag: &str| words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1]);
+    let (flag, place) = match (said("--config"), said("--data"), words.first()) {
+        (Some(config), ..) => ("--config", config),
+        (None, Some(data), _) => ("--data", data),
+        (None, None, Some(&"demo")) => ("--data", "data/demo"),
+        (None, None, _) => ("--data", "data"),
+    };
+    [flag, place].map(str::to_owned)
+}
+
 /// The same, started by the words of another program.
 fn entasis_under<'a>(
     folder: &TempDir,
+    runner: &[String],
+    words: impl IntoIterator<Item = &'a str>,
+) -> Command {
+    entasis_in(folder.path(), runner, words)
+}
+
+fn entasis_in<'a>(
+    folder: &Path,
     runner: &[String],
     words: impl IntoIterator<Item = &'a str>,
 ) -> Command {
@@ -243,7 +353,9 @@ fn entasis_under<'a>(
             command.env_remove(name);
         }
     }
-    command.args(words).current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
+    let (name, value) = REQUESTS_MAX;
+    command.env(name, value);
+    command.args(words).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 

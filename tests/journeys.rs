@@ -111,7 +111,8 @@ async fn a_recorded_day_is_served_as_the_reference_says() {
 #[tokio::test]
 async fn a_day_told_by_two_feeds_at_once_is_recorded_once() {
     let Some(spot) = spot() else { return };
-    let house = House::start(&folder(), ["serve", "--feed", &spot, "--feed", &spot]).await;
+    let folder = folder();
+    let house = House::start(&folder, ["serve", "--feed", &spot, "--feed", &spot]).await;
 
     let ready = until_played(&house).await;
     let recorded =
@@ -124,10 +125,11 @@ async fn a_day_told_by_two_feeds_at_once_is_recorded_once() {
 
 #[tokio::test]
 async fn the_futures_are_a_venue_of_their_own() {
-    let Some(folder) = data::recordings() else { return };
-    let file = folder.join("recordings/binance_usdm_btcusdt_20240808.rec.gz");
+    let Some(data) = data::recordings() else { return };
+    let file = data.join("recordings/binance_usdm_btcusdt_20240808.rec.gz");
     let feed = format!("recording:{}?venue=binance_usdm&symbol=BTC-USDT", file.display());
-    let house = House::start(&crate::house::folder(), ["serve", "--feed", &feed]).await;
+    let folder = folder();
+    let house = House::start(&folder, ["serve", "--feed", &feed]).await;
 
     assert_eq!(until_played(&house).await["feeds"][0]["recorded"], 21_313);
     let price = house.get("/v1/market/price/BTC-USDT").await;

@@ -2,8 +2,10 @@
 //!
 //! Read in this order: `house` starts the real `entasis` and asks it, `data` knows where recorded
 //! markets are, `exchange` is a venue that plays them over sockets, `listener` a client of ours,
-//! `wire` is a bad one between a client and the house, `tools` what `tests/run` has installed, and `browser` opens a page. Then the tests: `samples` runs
-//! the specification's own code against the house, `journeys` plays recorded days through its door,
+//! `wire` is a bad one between a client and the house, `tools` what `tests/run` has installed, `browser` opens a page, and `canaries` are secrets that no log
+//! may hold. Then the tests: `samples` runs the specification's own code against the house,
+//! `documented` asks whatever the document allows, `entrance` changes keys, certificate and rules while
+//! the door is open, `abuse` comes with bad intentions, `journeys` plays recorded days through its door,
 //! `live` does so over real sockets and on bad days, `sockets` lets listeners come and go,
 //! `standby` kills one of two feeds, `trading` sends commands through a bad wire to a house that dies, `triggers` asks a script which trades close positions, `restart`
 //! kills the house and looks what it still knows, `faults` fills its disk and makes calls of the
@@ -15,6 +17,7 @@
 mod house;
 
 mod browser;
+mod canaries;
 mod data;
 mod exchange;
 mod listener;
@@ -22,6 +25,10 @@ mod tools;
 mod wire;
 
 mod samples;
+
+mod abuse;
+mod documented;
+mod entrance;
 
 mod backup;
 mod faults;

@@ -21,6 +21,7 @@ use eventlog::stream::Log;
 use projections::history::{PAGE_MAX, Query};
 use projections::projector;
 use projections::views::Views;
+use reqwest::header::AUTHORIZATION;
 use tempfile::TempDir;
 
 use crate::data;
@@ -83,7 +84,12 @@ pub(crate) fn trade_ids(entries: &[Entry]) -> Vec<u64> {
     events
         .filter_map(|event| match event {
             Event::Market(MarketEvent::TickObserved(tick)) => Some(tick.trade_id),
-            Event::Market(_) | Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => None,
+            Event::Market(_)
+            | Event::Candle(_)
+            | Event::Account(_)
+            | Event::Refusal(_)
+            | Event::Key(_)
+            | Event::Access(_) => None,
         })
         .collect()
 }
@@ -127,11 +133,12 @@ pub(crate) fn assert_books(entries: &[Entry], truth: &BTreeMap<u64, Sides>) {
 }
 
 /// Asks for the price until nobody answers any more; returns what was shown last.
-async fn watch(host: String) -> Shown {
+async fn watch(host: String, token: String) -> Shown {
     let client = reqwest::Client::new();
     let mut shown = Shown::default();
     loop {
-        let price = client.get(format!("http://{host}/v1/market/price/BTC-USDT")).send().await;
+        let price = client.get(format!("http://{host}/v1/market/price/BTC-USDT"));
+        let price = price.header(AUTHORIZATION, &token).send().await;
         let Ok(response) = price else { return shown };
         let at = response.headers().get("x-views-at").and_then(|at| at.to_str().ok());
         let offset = at.and_then(|at| at.rsplit(':').next()?.parse().ok()).unwrap_or(shown.offset);
@@ -230,10 +237,16 @@ async fn kill_again_and_again(file: &Path, speed: &str) {
     drop(house);
     eprintln!("seed {chance}, a replay takes {replay} µs");
 
-    let (mut place, mut in_the_middle) = (folder(), 0);
+    let (mut place, mut token_of_place, mut in_the_middle) = (folder(), None, 0);
     for kill in 0..times(KILLS) {
         let house = House::start(&place, ["serve", "--feed", &feed]).await;
-        let watching = tokio::spawn(watch(house.host.clone()));
+        // Once for each folder: it costs a good part of a replay.
+        if token_of_place.is_none() {
+            let token = house.token("demo", "trader").await;
+            token_of_place = Some(format!("Bearer {token}"));
+        }
+        let token = token_of_place.clone().expect("it has just been issued");
+        let watching = tokio::spawn(watch(house.host.clone(), token));
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         // The one wait in these tests that is no synchronisation: the moment of the kill.
         tokio::time::sleep(Duration::from_micros((chance >> 33) % replay)).await;
@@ -243,7 +256,7 @@ async fn kill_again_and_again(file: &Path, speed: &str) {
         eprintln!("kill {kill}: {kept} of {} trades, {shown:?}", told.trades.len());
         if kept == told.trades.len() {
             assert_served_as_folded(&place, &feed).await;
-            place = folder();
+            (place, token_of_place) = (folder(), None);
             replay -= replay / 8;
         } else if kept == 0 {
             replay += replay / 8;

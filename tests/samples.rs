@@ -1,10 +1,12 @@
 //! The specification's samples do what they say: as they stand there, with only host, token and key
 //! put in. And the page on which one tries the API out works without the rest of the world.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -27,7 +29,11 @@ fn put_in(sample: &str, words: &str, value: &str) -> String {
 }
 
 fn websocket_sample(house: &House) -> String {
-    put_in(WEBSOCKET_SAMPLE, "api.example.com", &house.host)
+    let sample = put_in(WEBSOCKET_SAMPLE, "api.example.com", &house.host);
+    match house.scheme.as_str() {
+        "https" => put_in(&sample, "ws://", "wss://"),
+        _ => sample,
+    }
 }
 
 /// Returns whether this is what the sample prints for a tick: `BTC-USDT: 65432.10`.
@@ -56,13 +62,20 @@ fn the_samples_are_the_specifications_own_words() {
 #[tokio::test]
 async fn the_websocket_sample_prints_prices_in_node() {
     let Some(node) = tool("node") else { return };
+    for words in DEMOS {
+        prints_prices(&node, words).await;
+    }
+}
+
+async fn prints_prices(node: &Path, words: &[&str]) {
     let folder = folder();
-    let house = House::start(&folder, ["demo"]).await;
+    let house = House::start(&folder, words.iter().copied()).await;
     let script = folder.path().join("sample.js");
     std::fs::write(&script, websocket_sample(&house)).unwrap();
 
     let mut sample = Command::new(node)
         .arg(script)
+        .env("NODE_EXTRA_CA_CERTS", folder.path().join(CERTIFICATE))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -115,24 +128,46 @@ async fn the_websocket_sample_gets_nothing_in_a_page_of_another_origin() {
     assert!(log.contains(r#""path":"/ws/market","status":403"#), "{log}");
 }
 
+/// How the samples reach a house: plain as a newcomer does, or over TLS, trusting the certificate
+/// that the house has made itself.
+const DEMOS: [&[&str]; 2] = [&["demo"], &["demo", "--tls-self-signed"]];
+
+/// The file of that certificate.
+const CERTIFICATE: &str = "data/demo/self_signed.pem";
+
+/// Runs the REST sample with host, token and key put in, then asks; returns what it prints.
+async fn rest_sample(python: &Path, folder: &TempDir, house: &House, ask: &str) -> Value {
+    let url = format!("{}://{}", house.scheme, house.host);
+    let sample = put_in(REST_SAMPLE, "https://api.example.com", &url);
+    // As in the specification, both are sent.
+    let token = house.token("demo", "trader").await;
+    let key = house.api_key("demo", "trader").await;
+    let sample = put_in(&put_in(&sample, "{token}", &token), "your-api-key", &key);
+    let ask = ask.replace("{token}", &token).replace("{key}", &key);
+    let script = folder.path().join("sample.py");
+    std::fs::write(&script, format!("{sample}\nimport json\n{ask}")).unwrap();
+
+    let mut run = Command::new(python);
+    run.arg(script).env("REQUESTS_CA_BUNDLE", folder.path().join(CERTIFICATE));
+    let output = timeout(SAMPLE_MAX, run.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[tokio::test]
 async fn the_rest_sample_gets_a_price() {
     let Some(python) = tool("python") else { return };
-    let folder = folder();
-    let house = House::start(&folder, ["demo"]).await;
-    house.until("/v1/market/price/BTC-USDT", |answer| answer.status == 200).await;
-    let sample = put_in(REST_SAMPLE, "https://api.example.com", &format!("http://{}", house.host));
-    // Nobody has to say who they are yet: whatever stands in these places will do.
-    let sample = put_in(&put_in(&sample, "{token}", "a-token"), "your-api-key", "a-key");
-    let ask = "import json\nprint(json.dumps(get_market_price('BTC-USDT')))\n";
-    let script = folder.path().join("sample.py");
-    std::fs::write(&script, format!("{sample}\n{ask}")).unwrap();
+    for words in DEMOS {
+        let folder = folder();
+        let house = House::start(&folder, words.iter().copied()).await;
+        house.until("/v1/market/price/BTC-USDT", |answer| answer.status == 200).await;
+        let ask = "print(json.dumps(get_market_price('BTC-USDT')))\n";
+        let price = rest_sample(&python, &folder, &house, ask).await;
+        assert_is_price(&price);
+    }
+}
 
-    let run = timeout(SAMPLE_MAX, Command::new(python).arg(script).output()).await.unwrap();
-    let output = run.unwrap();
-
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let price: Value = serde_json::from_slice(&output.stdout).unwrap();
+fn assert_is_price(price: &Value) {
     let keys: Vec<&String> = price.as_object().unwrap().keys().take(5).collect();
     assert_eq!(keys, ["symbol", "price", "timestamp", "volume", "exchange"]);
     assert_eq!(price["symbol"], "BTC-USDT");
@@ -144,20 +179,12 @@ async fn the_rest_sample_gets_a_price() {
 async fn the_rest_sample_opens_a_position() {
     let Some(python) = tool("python") else { return };
     let folder = folder();
-    let house = House::start(&folder, ["demo"]).await;
+    let house = House::start(&folder, DEMOS[1].iter().copied()).await;
     house.until("/v1/market/price/BTC-USDT", |answer| answer.status == 200).await;
-    let sample = put_in(REST_SAMPLE, "https://api.example.com", &format!("http://{}", house.host));
     // The sample forgets that its headers are those of the function before.
-    let ask = "import json\nheaders = {'Authorization': 'Bearer a-token', 'X-API-Key': 'a-key'}\n\
+    let ask = "headers = {'Authorization': 'Bearer {token}', 'X-API-Key': '{key}'}\n\
                print(json.dumps(create_position('BTC-USDT', 0.25)))\n";
-    let script = folder.path().join("sample.py");
-    std::fs::write(&script, format!("{sample}\n{ask}")).unwrap();
-
-    let run = timeout(SAMPLE_MAX, Command::new(python).arg(script).output()).await.unwrap();
-    let output = run.unwrap();
-
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let opened: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let opened = rest_sample(&python, &folder, &house, ask).await;
     let keys: Vec<&String> = opened.as_object().unwrap().keys().take(3).collect();
     assert_eq!(keys, ["position_id", "status", "timestamp"], "{opened}");
     assert_eq!(opened["status"], "success");

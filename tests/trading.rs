@@ -23,6 +23,9 @@ use uuid::Uuid;
 use crate::house::{House, folder, output};
 use crate::wire::Wire;
 
+/// The simulated market, and limits that are out of the way; `demo` has those of everybody.
+const SERVE: [&str; 1] = ["serve"];
+
 const CLIENTS: usize = 64;
 const COMMANDS: usize = 5_000;
 const KILLS: usize = 3;
@@ -42,6 +45,8 @@ const NOT_NOW: [u16; 4] = [409, 429, 500, 503];
 #[derive(Debug, Clone)]
 struct Command {
     key: String,
+    /// Says who asks: the trader, or the operator.
+    token: Arc<str>,
     path: String,
     body: Value,
 }
@@ -74,8 +79,9 @@ async fn once(address: SocketAddr, command: &Command) -> Option<Answered> {
     let body = command.body.to_string();
     let request = format!(
         "POST {} HTTP/1.1\r\nHost: house\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Idempotency-Key: {}\r\nContent-Length: {}\r\n\r\n{body}",
+         Authorization: Bearer {}\r\nIdempotency-Key: {}\r\nContent-Length: {}\r\n\r\n{body}",
         command.path,
+        command.token,
         command.key,
         body.len(),
     );
@@ -94,6 +100,7 @@ async fn once(address: SocketAddr, command: &Command) -> Option<Answered> {
 async fn client(
     number: usize,
     address: SocketAddr,
+    [trader, operator]: [Arc<str>; 2],
     done: Arc<AtomicUsize>,
 ) -> Vec<(Command, Answered)> {
     let mut log = Vec::new();
@@ -123,7 +130,9 @@ async fn client(
             _ => ("operator/accounts/demo/withdrawals".to_owned(), json!({ "amount": "7.77" })),
         };
         let key = format!("client-{number}-{step}");
-        let command = Command { key, path: format!("/api/v1/{path}"), body };
+        let token = if path.starts_with("operator") { &operator } else { &trader };
+        let command =
+            Command { key, token: Arc::clone(token), path: format!("/api/v1/{path}"), body };
         let answer = through(address, &command).await;
         assert!((200..300).contains(&answer.status), "{command:?}: {answer:?}");
         if path == "portfolio/positions" {
@@ -134,6 +143,17 @@ async fn client(
     log
 }
 
+/// Opens the account, with as much in it as that of the demonstration.
+async fn fund(house: &House) {
+    for (path, body) in [
+        ("operator/accounts", json!({ "account": "demo" })),
+        ("operator/accounts/demo/deposits", json!({ "amount": "1000000.00" })),
+    ] {
+        let answer = house.post(&format!("/v1/{path}"), &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+}
+
 async fn ready(house: &House) {
     for symbol in ["BTC-USDT", "ETH-USDT"] {
         house.until(&format!("/v1/market/price/{symbol}"), |answer| answer.status == 200).await;
@@ -142,7 +162,7 @@ async fn ready(house: &House) {
 
 /// The entries of a stream of the ledger, as `log cat` prints them.
 async fn entries(folder: &TempDir, stream: &str) -> Vec<Value> {
-    let words = ["log", "cat", "--stream", stream, "--data", "data/demo"];
+    let words = ["log", "cat", "--stream", stream, "--data", "data"];
     let lines = output(folder, &words).await;
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
@@ -180,21 +200,26 @@ fn added_up(events: &[AccountEvent]) -> (Decimal, Decimal) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_command_happens_once_however_bad_the_wire_and_however_often_the_house_dies() {
     let folder = folder();
-    let mut house = House::start(&folder, ["demo"]).await;
+    let mut house = House::start(&folder, SERVE).await;
     ready(&house).await;
+    fund(&house).await;
+    let tokens: [Arc<str>; 2] = [
+        house.token("demo", "trader").await.into(),
+        house.token("operator", "operator").await.into(),
+    ];
     let wire = Wire::lay(&house.host, 20_240_808).await;
 
     let done = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        clients.spawn(client(number, wire.address, Arc::clone(&done)));
+        clients.spawn(client(number, wire.address, tokens.clone(), Arc::clone(&done)));
     }
     for kill in 1..=KILLS {
         while done.load(Ordering::Relaxed) < COMMANDS * kill / (KILLS + 1) {
             sleep(Duration::from_millis(5)).await;
         }
         house.kill().await;
-        house = House::start(&folder, ["demo"]).await;
+        house = House::start(&folder, SERVE).await;
         wire.lead_to(&house.host);
     }
     let mut log: Vec<(Command, Answered)> = Vec::new();
@@ -213,7 +238,7 @@ async fn each_command_happens_once_however_bad_the_wire_and_however_often_the_ho
     assert_eq!(held.len(), first.len());
     let id = |command: &Command| -> Uuid {
         if command.path.contains("/operator/") {
-            desk::operator_append_id("demo", &account, &command.key)
+            desk::operator_append_id("operator", &account, &command.key)
         } else {
             desk::append_id(&account, &command.key)
         }
@@ -261,13 +286,14 @@ async fn each_command_happens_once_however_bad_the_wire_and_however_often_the_ho
 #[tokio::test]
 async fn a_position_is_there_in_the_very_next_answer_also_after_a_kill() {
     let folder = folder();
-    let mut house = House::start(&folder, ["demo"]).await;
+    let mut house = House::start(&folder, SERVE).await;
     ready(&house).await;
+    fund(&house).await;
     let mut open = BTreeMap::new();
     for number in 0..OPENED {
         if KILLED_AFTER.contains(&number) {
             house.kill().await;
-            house = House::start(&folder, ["demo"]).await;
+            house = House::start(&folder, SERVE).await;
             let (last, _) = open.last_key_value().expect("some were opened");
             assert_eq!(seen(&house, open[last]).await, 1, "right after the start");
             ready(&house).await;

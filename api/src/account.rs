@@ -29,7 +29,7 @@ use crate::orders::market_body;
 use crate::positions::{Marks, Seen, unreadable};
 use crate::principal::PortfolioReader;
 use crate::problem::{Code, Problem};
-use crate::scalar::{Dec, Ts};
+use crate::scalar::{Dec, Positive, Ts};
 
 /// Days of an answer when nobody says how many; at most 1,000.
 const DAYS_DEFAULT: u32 = 500;
@@ -225,10 +225,10 @@ pub struct LimitsBody {
     /// Open positions at once.
     pub positions_max: u32,
     /// The cost of all open positions together.
-    pub notional_max: Dec,
+    pub notional_max: Positive,
     /// Of an instrument, both sides added up; without an entry `notional_max` alone bounds it.
     #[oai(default)]
-    pub quantity_max: BTreeMap<String, Dec>,
+    pub quantity_max: BTreeMap<String, Positive>,
 }
 
 impl AccountBody {
@@ -280,11 +280,11 @@ impl AccountBody {
 impl LimitsBody {
     pub fn of(limits: &Limits) -> Self {
         let quantity = |(instrument, quantity): (&Instrument, &Quantity)| {
-            (instrument.to_string(), Dec(quantity.value()))
+            (instrument.to_string(), Positive(quantity.value()))
         };
         Self {
             positions_max: limits.positions_max,
-            notional_max: Dec(limits.notional_max.value()),
+            notional_max: Positive(limits.notional_max.value()),
             quantity_max: limits.quantity_max.iter().map(quantity).collect(),
         }
     }

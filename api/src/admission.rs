@@ -1,8 +1,10 @@
 //! How much each address holds at once.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::addresses::counted;
 
 /// Counts by address. It has one row for each address that holds something, so it is as bounded as
 /// what is held.
@@ -27,7 +29,7 @@ impl Admission {
 
     /// Returns what the address now holds one more of; `None` when it has enough.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
-        let address = canonical(address);
+        let address = counted(address);
         let mut held = self.held();
         let count = held.entry(address).or_default();
         if *count >= self.max {
@@ -51,14 +53,6 @@ impl Drop for Admitted {
                 held.remove(&self.address);
             }
         }
-    }
-}
-
-/// A client of IPv6 has a whole /64 to itself, so it counts as one address.
-fn canonical(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

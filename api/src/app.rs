@@ -15,6 +15,7 @@ use eventlog::stream::{Log, Stream};
 use projections::store::Store;
 use projections::views::Views;
 
+use crate::gate::Gate;
 use crate::opening::Opening;
 use crate::settings::Settings;
 
@@ -30,6 +31,8 @@ pub struct App {
     pub terms: Arc<TradingTerms>,
     /// Where old candles stand; a node without one answers from memory alone.
     pub store: Option<Store>,
+    /// Who may come in. Shared with whoever changes its keys and rules.
+    pub gate: Arc<Gate>,
     pub opening: Opening,
     pub settings: Settings,
 }

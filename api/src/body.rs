@@ -39,6 +39,9 @@ pub trait Body: Type {
 /// A JSON object that is read strictly. Its schema is that of the body.
 pub struct Strict<T: Body>(pub T::Read);
 
+/// The same, and it may be left out.
+pub struct Optional<T: Body>(pub Option<T::Read>);
+
 /// The body of a request that says all in its path: none, or an object without fields. Whoever sends
 /// more believes that it counts.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +196,19 @@ fn decimal_of(raw: &RawValue) -> Result<Decimal, &'static str> {
 }
 
 /// An object in which no name comes twice: of two, some readers take the first and some the last.
-struct Object(BTreeMap<String, Box<RawValue>>);
+pub struct Object(BTreeMap<String, Box<RawValue>>);
+
+impl Object {
+    /// Returns a member, not read yet.
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.get(name).map(AsRef::as_ref)
+    }
+
+    /// Whether a member is there, be it null.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -279,6 +294,38 @@ impl<'a, T: Body> ApiExtractor<'a> for Strict<T> {
             }
             None => Err(ContentTypeError::ExpectContentType.into()),
         }
+    }
+}
+
+impl<'a, T: Body> ApiExtractor<'a> for Optional<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Strict<T> as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        <Strict<T> as ApiExtractor>::request_meta()
+            .map(|request| MetaRequest { required: false, ..request })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        // The door has taken in the whole body.
+        let bytes = <Vec<u8> as FromRequest>::from_request(request, body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut body = RequestBody::new(bytes.into());
+        let Strict(read) =
+            <Strict<T> as ApiExtractor>::from_request(request, &mut body, options).await?;
+        Ok(Self(Some(read)))
     }
 }
 

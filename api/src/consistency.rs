@@ -10,7 +10,7 @@ use poem::http::Method;
 use poem::http::header::HeaderName;
 
 use crate::app::App;
-use crate::principal;
+use crate::principal::Principal;
 use crate::problem::{Code, Problem};
 
 pub const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("x-consistency-token");
@@ -54,9 +54,20 @@ pub async fn caught_up(app: &App, request: &Request) -> Result<(), Problem> {
     let named = named(request)?;
     let own = || {
         let is_own = request.uri().path().starts_with(PORTFOLIO);
-        is_own.then(|| app.desk.last_written(&principal::account())).flatten().map(Token)
+        let caller = request.data::<Principal>().filter(|_| is_own)?;
+        app.desk.last_written(&caller.account).map(Token)
     };
     let Some(Token(offset)) = named.or_else(own) else { return Ok(()) };
+    if offset <= app.views.applied(Log::Ledger) {
+        return Ok(());
+    }
+    // Not behind, but asked for what is not there: of another house, or of one that was lost.
+    if let Ok(head) = app.ledger.head().await
+        && offset > head
+    {
+        let detail = format!("no command has the token ledger:{offset}: the ledger ends at {head}");
+        return Err(Problem::new(Code::NotFound, detail));
+    }
     if app.views.wait_applied(Log::Ledger, offset, VIEWS_PATIENCE).await {
         return Ok(());
     }

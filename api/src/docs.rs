@@ -1,42 +1,65 @@
-//! The documents of the API and of the WebSocket, and the page that shows the first without asking
-//! anybody outside.
+//! The document of the API: what poem writes of it, and what only the door knows.
+//!
+//! Beside it stand the answers that it shows (`docs/example`), and the page that shows it
+//! (`docs/page`).
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use poem::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-};
-use poem::http::{HeaderValue, StatusCode};
-use poem::{Endpoint, Request, Response, Result, Route, get};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::{Map, Value, json};
 
 use crate::consistency::AFTER;
-use crate::entity;
-use crate::operations::PREFIXES;
+use crate::operations::{self, Access, PREFIXES, Row};
+
+pub mod page;
+
+mod example;
 
 /// The answers that any operation may give instead of its own.
-const ERRORS: [(&str, &str); 6] = [
+const ERRORS: [(&str, &str); 9] = [
     ("400", "The request cannot be understood."),
+    ("401", "Nobody was let in: credentials are missing, or one of them is not good."),
+    ("403", "Not for whoever asks, or not from there."),
     ("404", "There is no such thing."),
     ("405", "The path has no such method; `Allow` says which it has."),
+    ("414", "Path and query are too long."),
     ("429", "Too many requests; `Retry-After` says when to come again."),
     ("500", "Our fault."),
     ("503", "Not now; `Retry-After` says when to come again."),
 ];
 
-/// Those that an operation may give besides when it may change something.
-const COMMAND_ERRORS: [(&str, &str); 4] = [
-    ("409", "The same command is still being carried out."),
+/// Those that an operation may give besides when it takes a body.
+const BODY_ERRORS: [(&str, &str); 3] = [
+    ("408", "The body took too long."),
     ("413", "The body is too large."),
-    ("415", "The body is not JSON."),
+    ("415", "The body is not JSON, or not plain."),
+];
+
+/// And those of a command, which is named.
+const COMMAND_ERRORS: [(&str, &str); 2] = [
+    ("409", "The same command is still being carried out."),
     ("422", "The key was used for another command."),
 ];
 
-/// The page needs styles in its elements; its scripts are all ours.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                           img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'";
+/// Answers to somebody who was not let in, so that there is nothing to count for them.
+const UNCOUNTED: [&str; 3] = ["401", "403", "405"];
+
+/// The body of which any field may be left out, but not all.
+const STOPS_ASKED: &str = "SetStopsBody";
+
+/// What parameters look like that are read as texts: by operation and name.
+const SHAPES: [(&str, &str, &str); 2] = [
+    ("market_history", "cursor", "^[fu]-?[0-9]{1,15}$"),
+    (
+        "portfolio_positions",
+        "cursor",
+        r"^[oc][0-9]{1,15}\.pos_[0-7][0-9abcdefghjkmnpqrstvwxyz]{25}$",
+    ),
+];
+
+/// How the two kinds of credentials are called in the document.
+const BEARER: &str = "Bearer";
+const API_KEY: &str = "ApiKey";
 
 /// Returns the document: what poem writes, and what it leaves out.
 pub fn document<T: OpenApi + 'static, W: Webhook + 'static>(
@@ -49,43 +72,102 @@ pub fn document<T: OpenApi + 'static, W: Webhook + 'static>(
     let mut asked = BTreeSet::new();
     for (method, operation) in operations(&mut document) {
         asked.extend(body_asked(operation));
-        let id = operation.get("operationId").and_then(Value::as_str).map(str::to_owned);
-        let may_change = method != "get";
-        if may_change {
+        let id = operation.get("operationId").and_then(Value::as_str);
+        let Some(row) = id.and_then(operations::row_of) else { continue };
+        let (changes, is_command) = (method != "get", row.is_command(method != "get"));
+        secure(operation, row);
+        shape_parameters(operation, row.id);
+        if is_command {
             add_parameters(operation, &[key_parameter()]);
         } else if is_tagged(operation, "Portfolio") {
-            add_parameters(operation, &token_parameters());
+            add_parameters(operation, &[token_parameter()]);
         }
         let Some(responses) = operation.get_mut("responses") else { continue };
-        if let Some((status, example)) = id.as_deref().and_then(example) {
+        if let Some((status, example)) = example::of(row.id) {
             let body = format!("/{status}/content/application~1json; charset=utf-8");
             let body = responses.pointer_mut(&body);
             put(body.expect("what has an example has a body"), "example", example);
         }
         for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
             add_headers(response, &["X-Request-Id", "X-Views-At"]);
-        }
-        let more = if may_change { COMMAND_ERRORS.as_slice() } else { &[] };
-        for (status, description) in ERRORS.iter().chain(more) {
-            put(responses, status, error_response(status, description));
-        }
-        if may_change {
-            for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            add_headers(response, &RATE_HEADERS.map(|(name, _)| name));
+            if is_command {
                 add_headers(response, &["Idempotency-Key"]);
             }
+        }
+        let of_body = if changes { BODY_ERRORS.as_slice() } else { &[] };
+        let of_command = if is_command { COMMAND_ERRORS.as_slice() } else { &[] };
+        for (status, _) in ERRORS.iter().chain(of_body).chain(of_command) {
+            let reference = json!({"$ref": format!("#/components/responses/{status}")});
+            put(responses, status, reference);
         }
     }
     let components = document.get_mut("components").expect("the document has bodies");
     put(components, "headers", headers());
+    put(components, "responses", error_responses());
+    put(components, "securitySchemes", security_schemes());
     let schemas = components.get_mut("schemas").expect("the document has bodies");
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        allow_null(schema);
+        // One of its fields must be there, so null would be no way to leave one out.
+        if name == STOPS_ASKED {
+            put(schema, "minProperties", 1.into());
+        } else {
+            allow_null(schema);
+        }
         if asked.contains(name) {
             put(schema, "additionalProperties", false.into());
         }
     }
     put(schemas, "ErrorBody", error_body());
     document
+}
+
+/// Says what an operation asks of whoever asks for it.
+fn secure(operation: &mut Value, row: Row) {
+    let (schemes, needs): (&[&str], String) = match row.access {
+        Access::Anybody => (&[BEARER, API_KEY], "Needs a token or an API key.".to_owned()),
+        Access::Key => (&[API_KEY], "Needs an API key, and no token.".to_owned()),
+        Access::Token => (&[BEARER], "Needs a token.".to_owned()),
+        Access::Scope(scope) => (&[BEARER, API_KEY], format!("Needs the scope `{scope}`.")),
+    };
+    let schemes: Vec<Value> = schemes.iter().map(|scheme| json!({*scheme: []})).collect();
+    put(operation, "security", schemes.into());
+    let described = match operation.get("description").and_then(Value::as_str) {
+        Some(description) => format!("{description}\n\n{needs}"),
+        None => needs,
+    };
+    put(operation, "description", described.into());
+}
+
+/// Says what an operation's parameters look like, where poem does not know it.
+fn shape_parameters(operation: &mut Value, id: &str) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let is_named = |name: &str| parameter.get("name").is_some_and(|found| found == name);
+        let mut shapes = SHAPES.iter().filter(|(of, name, _)| *of == id && is_named(name));
+        if let Some((_, _, pattern)) = shapes.next() {
+            let schema = parameter.get_mut("schema").expect("a parameter has a schema");
+            put(schema, "pattern", (*pattern).into());
+        }
+    }
+}
+
+/// The ways of saying who one is. Whoever presents both must be the same by both.
+fn security_schemes() -> Value {
+    json!({
+        BEARER: {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token: `POST auth/token` gives one for an API key.",
+        },
+        API_KEY: {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "An API key: an administrator gives it, and shows it once.",
+        },
+    })
 }
 
 /// Returns the operations, each with its method.
@@ -125,19 +207,17 @@ fn key_parameter() -> Value {
     })
 }
 
-/// What the door reads of every request that looks at an account.
-fn token_parameters() -> [Value; 2] {
-    let token = |name: &str, place: &str| {
-        json!({
-            "name": name,
-            "in": place,
-            "description": "The token of a command that the answer must show; it waits up to two \
-                            seconds for it.",
-            "required": false,
-            "schema": {"type": "string", "pattern": "^ledger:[0-9]+$"},
-        })
-    };
-    [token(AFTER, "query"), token("X-Consistency-Token", "header")]
+/// What the door reads of every request that looks at an account. The header is told in words alone:
+/// whoever makes up requests from the document takes it for one of their own.
+fn token_parameter() -> Value {
+    json!({
+        "name": AFTER,
+        "in": "query",
+        "description": "The token of a command that the answer must show; it waits up to two \
+                        seconds for it. The header `X-Consistency-Token` says the same.",
+        "required": false,
+        "schema": {"type": "string", "pattern": "^ledger:[0-9]{1,15}$"},
+    })
 }
 
 /// What may be missing in our bodies is written as null.
@@ -167,32 +247,58 @@ fn add_headers(response: &mut Value, names: &[&str]) {
     }
 }
 
+/// The answers of all operations that tell why there is no other.
+fn error_responses() -> Value {
+    let errors = ERRORS.iter().chain(&BODY_ERRORS).chain(&COMMAND_ERRORS);
+    errors.map(|(status, why)| ((*status).to_owned(), error_response(status, why))).collect()
+}
+
 fn error_response(status: &str, description: &str) -> Value {
     let body = json!({"schema": {"$ref": "#/components/schemas/ErrorBody"}});
     let mut response = json!({
         "description": description,
         "content": {"application/json; charset=utf-8": body, "application/problem+json": body},
     });
-    let extra = match status {
-        "405" => "Allow",
-        "429" | "503" => "Retry-After",
-        _ => "Content-Language",
-    };
-    add_headers(&mut response, &["X-Request-Id", extra]);
+    add_headers(&mut response, &["X-Request-Id", "Content-Language"]);
+    match status {
+        "401" => add_headers(&mut response, &["WWW-Authenticate"]),
+        "405" => add_headers(&mut response, &["Allow"]),
+        "429" | "503" => add_headers(&mut response, &["Retry-After"]),
+        _ => {}
+    }
+    if !UNCOUNTED.contains(&status) {
+        add_headers(&mut response, &RATE_HEADERS.map(|(name, _)| name));
+        // Of a command alone; the others have no name.
+        add_headers(&mut response, &["Idempotency-Key"]);
+    }
     response
 }
+
+/// What the answers to an account say of its limit, and what it means.
+const RATE_HEADERS: [(&str, &str); 5] = [
+    ("RateLimit-Policy", "How many requests (q) an account has in how many seconds (w)."),
+    ("RateLimit", "How many are left (r); seconds (t) until all are again, or one where none is."),
+    ("X-RateLimit-Limit", "The q of RateLimit-Policy."),
+    ("X-RateLimit-Remaining", "The r of RateLimit."),
+    ("X-RateLimit-Reset", "The t of RateLimit."),
+];
 
 fn headers() -> Value {
     let header =
         |description: &str| json!({"description": description, "schema": {"type": "string"}});
-    json!({
+    let mut headers = json!({
         "X-Request-Id": header("The id of the request: the client's own where it sent one."),
         "X-Views-At": header("How far the views had come in each log: ledger:12, market:3456"),
         "Idempotency-Key": header("What the command is called: by its client, or else by us."),
         "Allow": header("The methods that the path has."),
         "Retry-After": header("Seconds after which to come again."),
         "Content-Language": header("ko, or en where Accept-Language prefers it."),
-    })
+        "WWW-Authenticate": header("How to say who one is."),
+    });
+    for (name, description) in RATE_HEADERS {
+        put(&mut headers, name, header(description));
+    }
+    headers
 }
 
 fn error_body() -> Value {
@@ -227,200 +333,4 @@ fn error_body() -> Value {
             "errors": [],
         },
     })
-}
-
-/// The specification's own examples, with our additive keys behind, and the status that they come
-/// with.
-fn example(operation_id: &str) -> Option<(u16, Value)> {
-    match operation_id {
-        "market_price" => Some((
-            200,
-            json!({
-                "symbol": "BTC-USDT",
-                "price": "65432.10",
-                "timestamp": "2024-03-21T09:30:00Z",
-                "volume": "123.45",
-                "exchange": "binance",
-                "age_ms": 120,
-                "stale": false,
-                "quantity": "1.23",
-                "taker": "buy",
-                "trade_id": 3_482_051_177_u64,
-                "quote_volume": "8044233.15",
-                "open_24h": "64000.00",
-                "change_24h": "1432.10",
-                "change_24h_percent": "2.24",
-                "window": "24h_rolling",
-                "resolution": "1m",
-                "entry": {"stream": "market-binance.BTC-USDT", "version": 41},
-            }),
-        )),
-        "market_history" => Some((
-            200,
-            json!({
-                "symbol": "BTC-USDT",
-                "data": [{
-                    "timestamp": "2024-03-21T09:00:00Z",
-                    "open": "65000.00",
-                    "high": "65100.00",
-                    "low": "64900.00",
-                    "close": "65050.00",
-                    "volume": "234.56",
-                    "quote_volume": "15249587.20",
-                    "taker_buy": "120.01",
-                    "trades": 812,
-                    "first_trade_id": 3_482_050_366_u64,
-                    "last_trade_id": 3_482_051_177_u64,
-                    "closed": true,
-                    "source": "built",
-                    "revision": 0,
-                }],
-                "interval": "1h",
-                "exchange": "binance",
-                "gaps": [],
-                "next_cursor": null,
-            }),
-        )),
-        "market_orderbook" => Some((
-            200,
-            json!({
-                "symbol": "BTC-USDT",
-                "bids": [["65000.00", "1.234"], ["64999.00", "2.345"]],
-                "asks": [["65001.00", "1.234"], ["65002.00", "2.345"]],
-                "timestamp": "2024-03-21T09:30:00.123Z",
-                "exchange": "binance",
-                "synced": true,
-                "verified": true,
-                "age_ms": 120,
-                "stale": false,
-                "last_update_id": 50_093_239_218_u64,
-                "entry": {"stream": "market-binance.BTC-USDT", "version": 41},
-            }),
-        )),
-        "portfolio_positions" => Some((
-            200,
-            json!({
-                "positions": [{
-                    "symbol": "BTC-USDT",
-                    "size": "1.5",
-                    "entry_price": "64000.00",
-                    "current_price": "65000.00",
-                    "pnl": "1500.00",
-                    "timestamp": "2024-03-21T09:30:00Z",
-                    "position_id": "pos_3s6wpmk11hy1twvxd1cd2a9q6n",
-                    "type": "long",
-                    "leverage": "1",
-                    "margin": "96000.00",
-                    "liquidation_price": null,
-                    "realized_pnl": "0.00",
-                    "opened_at": "2024-03-21T09:29:00Z",
-                    "fees": "38.40",
-                    "funding": "0.00",
-                    "margin_ratio": "0.003590",
-                    "stop_loss": null,
-                    "take_profit": null,
-                    "status": "open",
-                    "age_ms": 120,
-                    "stale": false,
-                }],
-                "next_cursor": null,
-            }),
-        )),
-        "open_position" => Some((
-            201,
-            json!({
-                "position_id": "pos_3s6wpmk11hy1twvxd1cd2a9q6n",
-                "status": "success",
-                "timestamp": "2024-03-21T09:30:00Z",
-                "symbol": "BTC-USDT",
-                "type": "long",
-                "size": "1.5",
-                "entry_price": "64000.00",
-                "cost": "96000.00",
-                "fee": "38.40",
-                "margin": "96000.00",
-                "liquidation_price": null,
-                "basis": "book_vwap",
-                "market": {"stream": "market-binance.BTC-USDT", "version": 41},
-                "entry": {"stream": "account-demo", "version": 3},
-                "token": "ledger:1234",
-                "effect": "opened",
-                "realized": "0.00",
-                "leverage": "1",
-            }),
-        )),
-        _ => None,
-    }
-}
-
-/// A file that is served as it is.
-struct Asset {
-    body: Bytes,
-    content_type: &'static str,
-    gzipped: bool,
-    tag: String,
-}
-
-impl Asset {
-    fn text(body: impl Into<Bytes>, content_type: &'static str) -> Self {
-        let body = body.into();
-        Self { tag: entity::tag(&body), body, content_type, gzipped: false }
-    }
-
-    fn gzipped(body: &'static [u8], content_type: &'static str) -> Self {
-        Self { gzipped: true, ..Self::text(body, content_type) }
-    }
-}
-
-impl Endpoint for Asset {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        let held = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-        let mut response = if entity::holds(held, &self.tag) {
-            Response::from(StatusCode::NOT_MODIFIED)
-        } else {
-            Response::from(self.body.clone())
-        };
-        let headers = response.headers_mut();
-        headers.insert(ETAG, HeaderValue::try_from(&self.tag).expect("a tag is hexadecimal"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-        // Whoever reads this page is a browser, and every browser takes gzip.
-        if self.gzipped {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        Ok(response)
-    }
-}
-
-/// Adds the documents and the page to the routes.
-pub fn add(routes: Route, document: &Value) -> Route {
-    let (html, script) = ("text/html; charset=utf-8", "text/javascript; charset=utf-8");
-    let bundle = include_bytes!("../assets/swagger-ui-bundle.js.gz");
-    let style = include_bytes!("../assets/swagger-ui.css.gz");
-    routes
-        .at(
-            "/openapi.json",
-            get(Asset::text(document.to_string(), "application/json; charset=utf-8")),
-        )
-        .at(
-            "/asyncapi.json",
-            get(Asset::text(
-                include_str!("../assets/asyncapi.json"),
-                "application/json; charset=utf-8",
-            )),
-        )
-        .at("/docs", get(Asset::text(include_str!("../assets/swagger-ui.html"), html)))
-        .at("/docs/init.js", get(Asset::text(include_str!("../assets/swagger-ui-init.js"), script)))
-        .at("/docs/swagger-ui-bundle.js", get(Asset::gzipped(bundle, script)))
-        .at("/docs/swagger-ui.css", get(Asset::gzipped(style, "text/css; charset=utf-8")))
-        .at(
-            "/docs/LICENSE.txt",
-            get(Asset::text(
-                include_str!("../assets/swagger-ui.LICENSE.txt"),
-                "text/plain; charset=utf-8",
-            )),
-        )
 }

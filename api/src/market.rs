@@ -43,6 +43,10 @@ pub enum Tag {
     Portfolio,
     /// Accounts, and money in and out of them.
     Operator,
+    /// Tokens and tickets: what a key is exchanged for.
+    Auth,
+    /// Keys, given and taken.
+    Admin,
 }
 
 pub struct MarketApi(pub Arc<App>);

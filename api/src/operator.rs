@@ -27,7 +27,7 @@ use crate::market::{EntryBody, Tag};
 use crate::orders::{Carried, Created, Settled, canonical, order};
 use crate::principal::Operator;
 use crate::problem::{Code, Problem};
-use crate::scalar::{Dec, Ts};
+use crate::scalar::{Dec, Positive, Ts};
 use crate::trading::SUCCESS;
 
 /// What an account is kept in when nobody says it.
@@ -248,7 +248,7 @@ struct OpenAccountBody {
 #[oai(deny_unknown_fields)]
 struct AmountBody {
     /// A string, or a number of at most 15 digits.
-    amount: Dec,
+    amount: Positive,
 }
 
 #[derive(Object)]

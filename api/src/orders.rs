@@ -116,7 +116,11 @@ impl Carried {
         let events = self.entry.iter().flat_map(|entry| &entry.events);
         events.filter_map(|event| match event {
             Event::Account(event) => Some(event),
-            Event::Market(_) | Event::Candle(_) | Event::Refusal(_) => None,
+            Event::Market(_)
+            | Event::Candle(_)
+            | Event::Refusal(_)
+            | Event::Key(_)
+            | Event::Access(_) => None,
         })
     }
 

@@ -7,6 +7,7 @@ use domain::account::command::Refusal;
 use domain::instrument::NotAnInstrument;
 use poem::http::header::{
     ACCEPT, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Response, error::ResponseError};
@@ -15,7 +16,11 @@ use serde::Serialize;
 use tracing::error;
 
 /// Seconds after which a client may try again what does not depend on it.
-const RETRY_AFTER_SECONDS: u32 = 5;
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// How somebody who is nobody is told to say who they are, and how when their token is not good.
+const CHALLENGE: &str = "Bearer realm=\"entasis\"";
+const CHALLENGE_INVALID: &str = "Bearer realm=\"entasis\", error=\"invalid_token\"";
 
 /// Fields of which it is told what is wrong with them. Of more, the first: an answer is not to be many
 /// times as long as its request.
@@ -29,7 +34,9 @@ pub enum Code {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    TooSlow,
     TooLarge,
+    UriTooLong,
     UnsupportedMediaType,
     TooManyRequests,
     Internal,
@@ -47,6 +54,8 @@ pub enum Code {
     ViewsBehind,
     Overloaded,
     WsNotAuthenticated,
+    WsExpired,
+    WsScope,
     WsNotJson,
     WsUnknown,
     WsBadParameter,
@@ -73,7 +82,9 @@ impl Code {
             Self::Forbidden => ("403", 403, "권한 없음", "forbidden"),
             Self::NotFound => ("404", 404, "리소스 없음", "not found"),
             Self::MethodNotAllowed => ("405", 405, "허용되지 않은 메서드", "method not allowed"),
+            Self::TooSlow => ("408", 408, "요청 시간 초과", "request took too long"),
             Self::TooLarge => ("413", 413, "요청이 너무 큼", "too large"),
+            Self::UriTooLong => ("414", 414, "주소가 너무 김", "address too long"),
             Self::UnsupportedMediaType => {
                 ("415", 415, "지원하지 않는 형식", "unsupported media type")
             }
@@ -99,6 +110,8 @@ impl Code {
             Self::ViewsBehind => ("SYS_002", 503, "조회 데이터 지연", "views behind"),
             Self::Overloaded => ("SYS_003", 503, "서버 과부하", "overloaded"),
             Self::WsNotAuthenticated => ("AUTH_001", 401, "인증되지 않음", "not authenticated"),
+            Self::WsExpired => ("AUTH_002", 401, "인증 만료", "authentication expired"),
+            Self::WsScope => ("AUTH_003", 403, "권한 범위 부족", "scope missing"),
             Self::WsNotJson => ("WS_001", 400, "JSON 형식이 아님", "not JSON"),
             Self::WsUnknown => {
                 ("WS_002", 400, "알 수 없는 동작 또는 채널", "unknown action or channel")
@@ -130,7 +143,9 @@ impl Code {
             StatusCode::FORBIDDEN => Self::Forbidden,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::URI_TOO_LONG => Self::UriTooLong,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::TOO_MANY_REQUESTS => Self::TooManyRequests,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
@@ -201,13 +216,29 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// The figures behind the detail, by name.
     pub arithmetic: BTreeMap<String, String>,
+    /// Seconds after which to come again, where that is known.
+    pub retry_after: Option<u64>,
+    /// Whether a token was sent with what is told not to be good.
+    pub token_sent: bool,
 }
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let status = code.words().status;
-        let (errors, arithmetic) = (Vec::new(), BTreeMap::new());
-        Self { code, status, detail: detail.into(), errors, arithmetic }
+        Self {
+            code,
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            arithmetic: BTreeMap::new(),
+            retry_after: None,
+            token_sent: false,
+        }
+    }
+
+    /// Returns the problem of whoever came too often, and may come again after so many seconds.
+    pub fn too_many(detail: impl Into<String>, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Code::TooManyRequests, detail) }
     }
 
     /// Returns the problem of what a rule refuses, with its figures.
@@ -291,7 +322,12 @@ impl Problem {
         headers.append(VARY, HeaderValue::from_static("Accept-Language"));
         headers.append(VARY, HeaderValue::from_static("Accept"));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            let seconds = self.retry_after.unwrap_or(RETRY_AFTER_SECONDS);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = if self.token_sent { CHALLENGE_INVALID } else { CHALLENGE };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
@@ -352,80 +388,4 @@ struct ErrorBody<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The two tables of the specification, as they stand there.
-    const STATUS_CODES: &str = r#"{
-  "400": "잘못된 요청",
-  "401": "인증 실패",
-  "403": "권한 없음",
-  "404": "리소스 없음",
-  "429": "요청 한도 초과",
-  "500": "서버 내부 오류"
-}"#;
-    const BUSINESS_CODES: &str = r#"{
-  "MARKET_001": "유효하지 않은 심볼",
-  "MARKET_002": "거래소 연결 실패",
-  "PORT_001": "잔액 부족",
-  "PORT_002": "포지션 한도 초과",
-  "AI_001": "모델 로딩 실패",
-  "AI_002": "예측 실패"
-}"#;
-
-    const SPECIFIED: [Code; 12] = [
-        Code::BadRequest,
-        Code::Unauthorized,
-        Code::Forbidden,
-        Code::NotFound,
-        Code::TooManyRequests,
-        Code::Internal,
-        Code::InvalidSymbol,
-        Code::VenueUnreachable,
-        Code::InsufficientBalance,
-        Code::PositionLimit,
-        Code::ModelNotLoaded,
-        Code::PredictionFailed,
-    ];
-
-    #[test]
-    fn every_code_of_the_specification_has_its_words_to_the_byte() {
-        let mut specified: BTreeMap<String, String> = serde_json::from_str(STATUS_CODES).unwrap();
-        specified.append(&mut serde_json::from_str(BUSINESS_CODES).unwrap());
-
-        let words = SPECIFIED.map(|code| (code.words().code, code.words().korean));
-        let ours = words.map(|(code, words)| (code.to_owned(), words.to_owned())).into();
-
-        assert_eq!(specified, ours);
-    }
-
-    #[test]
-    fn a_status_code_is_its_own_status() {
-        for code in SPECIFIED {
-            let Words { code, status, .. } = code.words();
-            assert!(code.contains('_') || code == status.as_str(), "{code}");
-        }
-    }
-
-    #[test]
-    fn korean_is_spoken_unless_english_is_preferred() {
-        use Language::{English, Korean};
-        for (accept, language) in [
-            ("", Korean),
-            ("*", Korean),
-            ("fr", Korean),
-            ("en", English),
-            ("en-US,en;q=0.9,ko;q=0.8", English),
-            ("ko-KR,ko;q=0.9,en-US;q=0.8", Korean),
-            ("en;q=0.2, ko;q=0.3", Korean),
-            ("en;q=0", Korean),
-            ("EN-gb", English),
-            ("en;q=nonsense", Korean),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_LANGUAGE, accept.parse().unwrap());
-
-            assert_eq!(Language::of(&headers), language, "{accept}");
-        }
-    }
-}
+mod tests;

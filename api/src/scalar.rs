@@ -24,6 +24,14 @@ const ZONE_MIN: usize = 19;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dec(pub Decimal);
 
+/// A decimal greater than zero, as it is asked for: `"1.5"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Positive(pub Decimal);
+
+/// How many times its margin a position costs: `"12.5"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times(pub Decimal);
+
 /// An instant in UTC, with a fraction only where there is one: `"2024-03-21T09:30:00Z"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ts(pub Timestamp);
@@ -60,6 +68,40 @@ impl Dec {
 
     fn schema() -> MetaSchema {
         let pattern = Some(r"^-?[0-9]+(\.[0-9]+)?$".to_owned());
+        MetaSchema { pattern, ..MetaSchema::new_with_format("string", "decimal") }
+    }
+}
+
+// What is read into these two has rules of its own, which the patterns say in another way: they are
+// as wide as `Quantity`, `Price` and `Amount` are, and as `Leverage` is, but for zeros that do not
+// count.
+impl Positive {
+    fn read(text: &str) -> Result<Self, impl Display> {
+        Dec::read(text).map(|decimal| Self(decimal.0))
+    }
+
+    fn text(self) -> String {
+        self.0.to_string()
+    }
+
+    fn schema() -> MetaSchema {
+        let whole = r"[1-9][0-9]{0,9}(\.[0-9]{1,18})?|[1-9][0-9]{10,12}(\.[0-9]{1,8})?";
+        let pattern = Some(format!(r"^({whole}|0\.[0-9]{{0,17}}[1-9])$"));
+        MetaSchema { pattern, ..MetaSchema::new_with_format("string", "decimal") }
+    }
+}
+
+impl Times {
+    fn read(text: &str) -> Result<Self, impl Display> {
+        Dec::read(text).map(|decimal| Self(decimal.0))
+    }
+
+    fn text(self) -> String {
+        self.0.to_string()
+    }
+
+    fn schema() -> MetaSchema {
+        let pattern = Some(r"^(1000|[1-9][0-9]{0,2}(\.[0-9]{1,2})?)$".to_owned());
         MetaSchema { pattern, ..MetaSchema::new_with_format("string", "decimal") }
     }
 }
@@ -161,6 +203,8 @@ macro_rules! scalar {
     };
 }
 scalar!(Dec, "decimal");
+scalar!(Positive, "positive");
+scalar!(Times, "times");
 scalar!(Ts, "time");
 scalar!(Symbol, "symbol");
 scalar!(IntervalName, "interval");

@@ -1,34 +1,31 @@
-//! The accept loop: connections over hyper, their limits, and an orderly stop.
+//! The accept loop: who gets a connection, and an orderly stop.
+//!
+//! What a connection does with it stands in `server/connection`: TLS, HTTP/1 or HTTP/2, and how long
+//! it waits for whom. Who takes nothing of what is sent is found out in `server/patience`, and with
+//! HTTP/2 in `server/activity`.
 
-use std::convert::Infallible;
+mod activity;
+mod connection;
+mod patience;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::Response;
 use poem::endpoint::BoxEndpoint;
-use poem::http::uri::Scheme;
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Addr, Endpoint, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::admission::{Admission, Admitted};
+use crate::gate::Gate;
+use crate::server::connection::Connection;
 use crate::settings::Settings;
-
-/// Bytes of a connection's read buffer: a head that does not fit is answered with 431.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// Header fields of a request. More are answered with 431.
-const HEADERS_MAX: usize = 64;
+use crate::tls::Tls;
 
 /// How long nobody is accepted after an accept failed: descriptors run out for longer than a moment,
 /// and trying at once again would spin.
@@ -38,12 +35,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// it along.
 pub struct Seat {
     _permit: OwnedSemaphorePermit,
-    _admitted: Admitted,
+    /// A trusted proxy has none: its connections are those of many.
+    _admitted: Option<Admitted>,
+}
+
+/// Who is at the other end of a connection. Every request of it carries this along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// In canonical form. It may be a proxy's: for whom that asks is said in `addresses`.
+    pub address: IpAddr,
+    /// Whether the rules say no to it, as they were when it connected.
+    pub denied: bool,
+    /// Whether what is said is said over TLS.
+    pub secure: bool,
 }
 
 /// What all connections share.
 pub struct Server {
     pub house: BoxEndpoint<'static, Response>,
+    /// From where one may come, and which proxies are trusted.
+    pub gate: Arc<Gate>,
+    /// `None` where a proxy ends TLS, or nobody is to.
+    pub tls: Option<Arc<Tls>>,
     /// Whatever must end before the server has ended.
     pub tasks: TaskTracker,
     /// No new requests; what runs may finish.
@@ -73,13 +86,14 @@ impl Server {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    let Some(admitted) = admission.enter(remote.ip()) else {
-                        debug!(%remote, "an address has too many connections");
+                    let Some((peer, admitted)) = self.admit(remote, &admission) else {
+                        debug!(%remote, "an address has too many connections, or too often new ones");
                         continue;
                     };
                     let seat = Arc::new(Seat { _permit: permit, _admitted: admitted });
                     let server = Arc::clone(&self);
-                    self.tasks.spawn(server.attend(stream, local, remote, seat));
+                    let connection = Connection { server, local, remote, peer, seat };
+                    self.tasks.spawn(connection.attend(stream));
                 }
                 Err(error) => {
                     failures += 1;
@@ -98,65 +112,28 @@ impl Server {
         Ok(())
     }
 
-    /// Serves one connection to its end, or to the point where it becomes a WebSocket.
-    async fn attend(
-        self: Arc<Self>,
-        stream: TcpStream,
-        local: SocketAddr,
-        remote: SocketAddr,
-        seat: Arc<Seat>,
-    ) {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%remote, %error, "the connection is gone already");
-            return;
-        }
-        let server = Arc::clone(&self);
-        let answer = service_fn(move |request| {
-            let (server, seat) = (Arc::clone(&server), Arc::clone(&seat));
-            async move { server.answer(request, local, remote, seat).await }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.head_patience)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), answer)
-            .with_upgrades();
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = self.cut.cancelled() => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            // The client's doing: it left, was too slow, or does not speak HTTP.
-            debug!(%remote, %error, "a connection broke off");
-        }
-    }
-
-    async fn answer(
+    /// Returns who has connected, and the place that is theirs; `None` when they have enough of them, or
+    /// come too often.
+    ///
+    /// Whoever is denied is let in as far as it takes to say so.
+    fn admit(
         &self,
-        mut request: hyper::Request<Incoming>,
-        local: SocketAddr,
         remote: SocketAddr,
-        seat: Arc<Seat>,
-    ) -> Result<
-        hyper::Response<impl hyper::body::Body<Data = Bytes, Error = io::Error> + use<>>,
-        Infallible,
-    > {
-        request.extensions_mut().insert(seat);
-        let request = poem::Request::from((
-            request,
-            LocalAddr(Addr::SocketAddr(local)),
-            RemoteAddr(Addr::SocketAddr(remote)),
-            Scheme::HTTP,
-        ));
-        let response = self.house.get_response(request).await;
-        Ok(hyper::Response::<_>::from(response))
+        admission: &Arc<Admission>,
+    ) -> Option<(Peer, Option<Admitted>)> {
+        let rules = self.gate.rules.load();
+        let address = remote.ip().to_canonical();
+        let trusted = rules.trusts(address);
+        let denied = !trusted && !rules.admits(address);
+        let peer = Peer { address, denied, secure: self.tls.is_some() };
+        if trusted {
+            return Some((peer, None));
+        }
+        let may_shake_hands =
+            || self.gate.limits.handshake(address, rules.requests_ip_max).accepted;
+        if peer.secure && !may_shake_hands() {
+            return None;
+        }
+        Some((peer, Some(admission.enter(address)?)))
     }
 }

@@ -12,12 +12,17 @@ pub struct Settings {
     /// A request's head must be in after this, else the connection is closed. It also ends a
     /// connection that is kept alive for nothing.
     pub head_patience: Duration,
+    /// A TLS handshake must be done after this, else the connection is closed.
+    pub handshake_patience: Duration,
+    /// A request's body must be in after this, counted from its head, else it is answered with 408
+    /// and the connection is closed.
+    pub body_patience: Duration,
+    /// Whoever takes nothing of an answer for so long is cut off.
+    pub write_patience: Duration,
     /// An answer must be ready after this, body of the request included, else it is 503.
     pub answer_patience: Duration,
     /// What still runs so long after the stop is cut off.
     pub stop_patience: Duration,
-    /// Origins whose pages may open a WebSocket, besides our own: `https://app.example.com`.
-    pub origins: Vec<String>,
     pub ws: WsSettings,
 }
 
@@ -25,6 +30,9 @@ pub struct Settings {
 pub struct WsSettings {
     /// Sessions that one address holds at once. One more is 429.
     pub connections_ip_max: usize,
+    /// Sessions that one account holds at once. One more is 429, or closes with 1008 where somebody
+    /// says only later whose it is.
+    pub connections_account_max: usize,
     /// What one connection listens to, each symbol on each channel. One more is `WS_004`.
     pub subscriptions_max: usize,
     /// Messages a second from one client, and how many may come at once. One more is `WS_005`,
@@ -40,8 +48,11 @@ pub struct WsSettings {
     /// A close may take so long: to get the last frames out, and then for the client to hang up.
     /// After it the connection is cut.
     pub close_patience: Duration,
-    /// Without a valid subscription by then, the connection closes with 4408.
+    /// Without a valid subscription by then, the connection closes with 4408; with 4401 where
+    /// nothing is told without credentials, and none came.
     pub subscribe_patience: Duration,
+    /// Whose token has expired has this long to send a new one. Then the connection closes with 4401.
+    pub renew_patience: Duration,
     pub ping_every: Duration,
     /// How often an extended connection is told that we are still there.
     pub heartbeat_every: Duration,
@@ -75,9 +86,11 @@ impl Default for Settings {
             connections_max: 10_000,
             connections_ip_max: 1_024,
             head_patience: Duration::from_secs(8),
+            handshake_patience: Duration::from_secs(5),
+            body_patience: Duration::from_secs(8),
+            write_patience: Duration::from_secs(10),
             answer_patience: Duration::from_secs(10),
             stop_patience: Duration::from_secs(10),
-            origins: Vec::new(),
             ws: WsSettings::default(),
         }
     }
@@ -87,6 +100,7 @@ impl Default for WsSettings {
     fn default() -> Self {
         Self {
             connections_ip_max: 20,
+            connections_account_max: 5,
             subscriptions_max: 1_024,
             messages_per_second: 10,
             messages_burst: 20,
@@ -95,6 +109,7 @@ impl Default for WsSettings {
             write_patience: Duration::from_secs(10),
             close_patience: Duration::from_secs(1),
             subscribe_patience: Duration::from_secs(30),
+            renew_patience: Duration::from_secs(30),
             ping_every: Duration::from_secs(20),
             heartbeat_every: Duration::from_secs(15),
             pong_patience: Duration::from_mins(1),

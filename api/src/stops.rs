@@ -26,7 +26,7 @@ use crate::orders::{Carried, Settled, Unmade, canonical, open_position, order};
 use crate::positions::position_id_of;
 use crate::principal::PortfolioWriter;
 use crate::problem::{Code, Problem};
-use crate::scalar::{Dec, Ts};
+use crate::scalar::{Dec, Positive, Ts};
 use crate::trading::SUCCESS;
 
 pub struct StopsApi(pub Arc<App>);
@@ -160,9 +160,9 @@ impl StopPrices {
 #[oai(deny_unknown_fields)]
 struct SetStopsBody {
     /// The price at which a loss is cut; none when null or absent.
-    stop_loss: Option<Dec>,
+    stop_loss: Option<Positive>,
     /// The price at which a profit is taken; none when null or absent.
-    take_profit: Option<Dec>,
+    take_profit: Option<Positive>,
 }
 
 impl Body for SetStopsBody {

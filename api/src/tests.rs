@@ -1,14 +1,24 @@
 //! The door from outside: a real port, logs in memory, and a clock that the test moves.
 
+mod abuse;
 mod archived;
+mod asking;
 mod asyncapi;
+mod authorization;
 mod bars;
+pub(crate) mod certificates;
 mod client;
 mod door;
+mod entrance;
 mod extended;
 mod history;
-mod house;
+pub(crate) mod house;
+mod http2;
+mod https;
 mod idempotency;
+mod isolation;
+mod keys;
+mod limited;
 mod market;
 mod operator;
 mod orderbook;
@@ -18,4 +28,7 @@ mod refusals;
 mod retention;
 mod server;
 mod socket;
+mod tls;
 mod trading;
+mod ws_auth;
+mod ws_expiry;

@@ -6,9 +6,9 @@
 //! the one reader of the log tells them (`ws/broadcast`) of `ws/trades`, the `ws/book` and candles
 //! (`ws/bars`). On the other side stands a session: what it is due of one topic
 //! (`ws/subscription`, or from the log itself `ws/resume`), what it says itself (`ws/answers`), how
-//! what it is told of its own account (`ws/own`, woken by `ws/owners`), how
-//! all of it goes out (`ws/outbox`), its deadlines (`ws/pace`), its answers (`ws/dialogue`), and the loop
-//! around all of it (`ws/session`).
+//! what it is told of its own account (`ws/own`, woken by `ws/owners`), how all of it goes out
+//! (`ws/outbox`), its deadlines (`ws/pace`), whose it is (`ws/identity`, of which `ws/roster` knows all),
+//! its answers (`ws/dialogue`), the loop around all of it (`ws/session`), and how it ends (`ws/ending`).
 
 pub mod protocol;
 
@@ -19,6 +19,7 @@ pub mod sequence;
 pub mod topic;
 
 pub mod owners;
+pub mod roster;
 
 pub mod hub;
 
@@ -28,6 +29,7 @@ pub mod broadcast;
 pub mod trades;
 
 pub mod answers;
+pub mod ending;
 pub mod outbox;
 pub mod own;
 pub mod pace;
@@ -35,9 +37,9 @@ pub mod resume;
 pub mod subscription;
 
 pub mod dialogue;
+pub mod identity;
 pub mod session;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::http::StatusCode;
@@ -45,23 +47,30 @@ use poem::http::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use poem::{Endpoint, Request, Response, Result};
+use poem::{Endpoint, FromRequest, Request, Response, Result};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::addresses::Client;
 use crate::admission::Admission;
+use crate::allowance;
 use crate::app::App;
-use crate::principal;
+use crate::door::RequestId;
+use crate::limits::Verdict;
 use crate::problem::{Code, Language, Problem};
 use crate::server::Seat;
 use crate::ws::hub::Hub;
+use crate::ws::identity::{Handshake, Identity, TooMany};
 use crate::ws::protocol::Mode;
 use crate::ws::session::Session;
 
 /// The subprotocol of extended connections.
 const EXTENDED: &str = "entasis.v1";
+
+/// Bytes of an `Origin`, which is kept for as long as the session lasts. A longer one is a stranger's.
+const ORIGIN_BYTES_MAX: usize = 512;
 
 /// The endpoint that becomes a WebSocket.
 pub struct MarketSocket {
@@ -92,16 +101,17 @@ impl Endpoint for MarketSocket {
     async fn call(&self, request: Request) -> Result<Response> {
         let headers = request.headers();
         let key = handshake_key(headers)?;
-        check_origin(headers, &self.app.settings.origins)?;
+        check_origin(headers, &self.app.gate.rules.load().origins)?;
         let by_query = is_extended(request.uri().query())?;
         let by_protocol = speaks_extended(headers)?;
         let mode = if by_query || by_protocol { Mode::Extended } else { Mode::Plain };
-        let admitted = self.admission.enter(address(&request)).ok_or_else(|| {
+        let handshake = handshake(&request).await?;
+        let admitted = self.admission.enter(handshake.address).ok_or_else(|| {
             Problem::new(Code::TooManyRequests, "too many WebSockets from this address")
         })?;
+        let (identity, verdict) = self.identify(headers, handshake)?;
         let accept = derive_accept_key(key.as_bytes());
         let language = Language::of(headers);
-        let account = principal::account();
         let seat = request.extensions().get::<Arc<Seat>>().cloned();
         let upgrade = request.take_upgrade()?;
 
@@ -109,20 +119,18 @@ impl Endpoint for MarketSocket {
             Arc::clone(&self.app),
             Arc::clone(&self.hub),
             self.stop.clone(),
-            account,
+            identity,
             (mode, language),
         );
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
             // The connection's places are held for as long as the session lasts.
             let _held = (admitted, seat);
-            let serve = async {
-                match upgrade.await {
-                    Ok(stream) => session.serve(stream).await,
-                    Err(error) => debug!(%error, "the client left before the WebSocket began"),
-                }
-            };
-            cut.run_until_cancelled(serve).await;
+            match cut.run_until_cancelled(upgrade).await {
+                Some(Ok(stream)) => session.serve(stream, &cut).await,
+                Some(Err(error)) => debug!(%error, "the client left before the WebSocket began"),
+                None => {}
+            }
         });
         let mut response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -132,7 +140,36 @@ impl Endpoint for MarketSocket {
         if by_protocol {
             response = response.header(SEC_WEBSOCKET_PROTOCOL, EXTENDED);
         }
-        Ok(response.finish())
+        let mut response = response.finish();
+        if let Some(verdict) = verdict {
+            allowance::tell(response.headers_mut(), &verdict);
+        }
+        Ok(response)
+    }
+}
+
+impl MarketSocket {
+    /// Returns whose session it is to be: nobody's where nothing is presented. What is presented must
+    /// be good, and its account have room for one more.
+    fn identify(
+        &self,
+        headers: &HeaderMap,
+        handshake: Handshake,
+    ) -> Result<(Identity, Option<Verdict>), Problem> {
+        let Handshake { address, request_id, .. } = &handshake;
+        let admitted = self.app.admit_headers(headers, *address, request_id)?;
+        let (roster, sessions_max) =
+            (Arc::clone(self.hub.roster()), self.app.settings.ws.connections_account_max);
+        let mut identity = Identity::new(handshake, roster, sessions_max, self.cut.child_token());
+        let Some(principal) = admitted else { return Ok((identity, None)) };
+        let verdict = self.app.count_account(&principal);
+        if !verdict.accepted {
+            return Err(App::spent(&verdict));
+        }
+        identity.become_of(principal, &self.app).map_err(|TooMany| {
+            Problem::new(Code::TooManyRequests, "the account has too many WebSockets")
+        })?;
+        Ok((identity, Some(verdict)))
     }
 }
 
@@ -188,13 +225,16 @@ fn check_origin(headers: &HeaderMap, listed: &[String]) -> Result<(), Problem> {
     let ours = origin
         .split_once("://")
         .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host) && !host.is_empty());
-    if ours || listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
+    let fits = origin.len() <= ORIGIN_BYTES_MAX;
+    if fits && ours || listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
         return Ok(());
     }
     Err(Problem::new(Code::Forbidden, "pages of this origin may not open a WebSocket"))
 }
 
-fn address(request: &Request) -> IpAddr {
-    let remote = request.remote_addr().as_socket_addr();
-    remote.expect("every connection is over TCP").ip()
+async fn handshake(request: &Request) -> Result<Handshake> {
+    let Client(address) = Client::from_request_without_body(request).await?;
+    let RequestId(request_id) = RequestId::from_request_without_body(request).await?;
+    let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    Ok(Handshake { address, origin: origin.map(str::to_owned), request_id })
 }

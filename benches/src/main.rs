@@ -4,8 +4,8 @@
 //! `cargo run --release --manifest-path benches/Cargo.toml [-- [FLAGS] RECORDING…]`:
 //! with recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
 //! project carries. `--check` fails when a ratio misses what it is to reach by a factor of three:
-//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts`, `--only=sockets`
-//! and `--only=trading` measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
+//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts`, `--only=sockets`,
+//! `--only=trading` and `--only=door` measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
 
 use std::path::PathBuf;
 
@@ -23,6 +23,10 @@ mod restart;
 
 mod sockets;
 
+mod client;
+mod gate;
+
+mod door;
 mod trading;
 
 mod sample;
@@ -45,11 +49,13 @@ fn main() -> Result<()> {
     for flag in flags {
         match flag.split_once('=') {
             None if flag == "--check" => check = true,
-            Some(("--only", part @ ("logs" | "starts" | "sockets" | "trading"))) => {
+            Some(("--only", part @ ("logs" | "starts" | "sockets" | "trading" | "door"))) => {
                 only = Some(part.to_owned())
             }
             Some(("--ticks", number)) => ticks = number.parse()?,
-            _ => bail!("{flag} is none of: --check, --only=logs|starts|sockets|trading, --ticks=N"),
+            _ => bail!(
+                "{flag} is none of: --check, --only=logs|starts|sockets|trading|door, --ticks=N"
+            ),
         }
     }
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
@@ -60,7 +66,7 @@ fn main() -> Result<()> {
 
     let (mut good, mut notes) = (true, Vec::new());
     let runtime = tokio::runtime::Runtime::new()?;
-    if wanted("logs") || wanted("sockets") || wanted("trading") {
+    if ["logs", "sockets", "trading", "door"].into_iter().any(wanted) {
         println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
         println!("|---|---|--:|--:|--:|--:|---|");
     }
@@ -72,6 +78,10 @@ fn main() -> Result<()> {
     }
     if wanted("trading") {
         good &= runtime.block_on(trading_row())?;
+    }
+    // Last: from here on this process logs.
+    if wanted("door") {
+        good &= runtime.block_on(door_row())?;
     }
     println!();
     for note in notes {
@@ -96,6 +106,21 @@ async fn trading_row() -> Result<bool> {
         Goal::AtLeast(0.03),
         async || house.lock().await.commands().await,
         async || house.lock().await.hellos().await,
+    )
+    .await?;
+    Ok(row.print())
+}
+
+/// Prints the row of the door itself; false when it is far off.
+async fn door_row() -> Result<bool> {
+    let doors = door::Doors::open().await?;
+    let row = Row::measure(
+        "GET price through the whole door: token, limits, ids, headers, a line in the log",
+        "poem-openapi hello of the same server to the same clients",
+        "requests/s",
+        Goal::AtLeast(0.5),
+        async || doors.prices().await,
+        async || doors.hellos().await,
     )
     .await?;
     Ok(row.print())

@@ -6,10 +6,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use api::app::App;
+use api::gate::Gate;
 use api::opening::Opening;
 use api::routes;
 use api::settings::Settings;
@@ -34,16 +34,15 @@ use eventlog::stream::Log;
 use projections::projector;
 use projections::views::Views;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::row::rate;
+use crate::client::{self, CONNECTIONS};
+use crate::gate;
 use crate::sample;
 use crate::sockets::message;
 
-const CONNECTIONS: usize = 64;
 const REQUESTS_EACH: usize = 60;
 
 /// It stands still: no price grows old.
@@ -72,6 +71,8 @@ impl Keep for Nowhere {
 /// A house with a funded account, a price, and a ledger on disk.
 pub struct House {
     address: SocketAddr,
+    gate: Arc<Gate>,
+    token: String,
     /// The requests that were sent, so that no two have the same key.
     sent: usize,
     _folder: TempDir,
@@ -100,6 +101,7 @@ impl House {
         }
         let opening = Opening::shut();
         opening.open();
+        let (gate, token) = gate::open(ledger.clone(), clock.clone())?;
         let app = App {
             views: views.clone(),
             feeds: Arc::new(FeedBoard::new([Arc::new(feed)])),
@@ -109,6 +111,7 @@ impl House {
             ledger: ledger.clone(),
             market,
             store: None,
+            gate: gate.clone(),
             opening,
             settings: Settings::default(),
         };
@@ -116,16 +119,29 @@ impl House {
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            drop(routes::serve(listener, app, CancellationToken::new()).await);
+            drop(routes::serve(listener, None, app, CancellationToken::new()).await);
         });
         tasks.spawn(async move { drop(projector::follow(Log::Ledger, ledger, views).await) });
-        Ok(Self { address, sent: 0, _folder: folder, _tasks: tasks })
+        Ok(Self { address, gate, token, sent: 0, _folder: folder, _tasks: tasks })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Returns the commands per second: each client opens a position, closes it, and so on.
     pub async fn commands(&mut self) -> Result<f64> {
         let first = self.sent;
         self.sent += CONNECTIONS * REQUESTS_EACH;
+        let token = self.token.clone();
         let request = move |number: usize, before: &[u8]| {
             let (path, body) = match opened(before) {
                 None => (
@@ -137,46 +153,19 @@ impl House {
             format!(
                 "POST /api/v1/portfolio/positions{path} HTTP/1.1\r\nHost: bench\r\n\
                  Content-Type: application/json\r\nIdempotency-Key: bench-{}\r\n\
+                 Authorization: Bearer {token}\r\n\
                  Content-Length: {}\r\n\r\n{body}",
                 first + number,
                 body.len()
             )
         };
-        self.requests(request).await
+        client::requests(self.address, REQUESTS_EACH, request).await
     }
 
     /// Returns the answers per second to the least that can be asked.
     pub async fn hellos(&mut self) -> Result<f64> {
         let request = |_, _: &[u8]| "GET /livez HTTP/1.1\r\nHost: bench\r\n\r\n".to_owned();
-        self.requests(request).await
-    }
-
-    async fn requests(
-        &self,
-        request: impl Fn(usize, &[u8]) -> String + Copy + Send + 'static,
-    ) -> Result<f64> {
-        let mut clients = JoinSet::new();
-        let address = self.address;
-        let start = Instant::now();
-        for client in 0..CONNECTIONS {
-            clients.spawn(async move {
-                let mut stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let mut answer = Vec::new();
-                for number in 0..REQUESTS_EACH {
-                    let request = request(client * REQUESTS_EACH + number, &answer);
-                    stream.write_all(request.as_bytes()).await?;
-                    read(&mut stream, &mut answer).await?;
-                    let said = || String::from_utf8_lossy(&answer).into_owned();
-                    ensure!(answer.starts_with(b"HTTP/1.1 20"), "{}", said());
-                }
-                Ok(())
-            });
-        }
-        for client in clients.join_all().await {
-            client?;
-        }
-        Ok(rate(CONNECTIONS * REQUESTS_EACH, start.elapsed()))
+        client::requests(self.address, REQUESTS_EACH, request).await
     }
 }
 
@@ -185,22 +174,6 @@ fn opened(answer: &[u8]) -> Option<&str> {
     let answer = str::from_utf8(answer).ok().filter(|text| text.starts_with("HTTP/1.1 201"))?;
     let (_, rest) = answer.split_once(r#""position_id":""#)?;
     rest.split('"').next()
-}
-
-/// Reads one answer, head and body.
-async fn read(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
-    answer.clear();
-    loop {
-        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_buf(answer)).await??;
-        ensure!(read > 0, "the server hung up");
-        let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-        let length: usize = length.context("an answer of known length")?.trim().parse()?;
-        if answer.len() >= end + 4 + length {
-            return Ok(());
-        }
-    }
 }
 
 /// Fees as on a large venue, and limits that nobody reaches.
@@ -219,7 +192,7 @@ pub fn terms() -> Result<TradingTerms> {
 }
 
 async fn fund(desk: &Desk, terms: &TradingTerms) -> Result<()> {
-    let account: AccountId = "demo".parse()?;
+    let account: AccountId = gate::ACCOUNT.parse()?;
     let open = AccountCommand::OpenAccount {
         currency: "USDT".parse()?,
         mode: Mode::Hedging,

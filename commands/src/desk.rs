@@ -31,13 +31,14 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::desk::appending::Attempt;
-use crate::desk::folded::Folded;
 use crate::desk::kept::Keeper;
 use crate::desk::seats::{ACCOUNTS_HELD_MAX, NoTurn, Seats, Turn};
 
 pub mod seats;
 
 mod folded;
+
+pub(crate) mod reach;
 
 pub mod keys;
 
@@ -193,7 +194,7 @@ impl Desk {
     ) -> Result<Done, DeskError<E>> {
         let mut turn = self.turn(&order.account, Some(order.append_id)).await?;
         for _ in 0..DECISIONS_MAX {
-            if let Some(version) = turn.folded.find(order.append_id) {
+            if let Some(version) = turn.folded.reach.find(order.append_id) {
                 return self.first_result(turn, &order, version).await;
             }
             match rule(&turn.folded.account, &command) {
@@ -278,7 +279,7 @@ impl Desk {
                 NoTurn::InProgress => DeskError::InProgress,
                 NoTurn::Busy => DeskError::Busy,
             })?;
-        if turn.folded.version == Version(0) {
+        if turn.folded.reach.version == Version(0) {
             self.read_on(&mut turn).await?;
         }
         Ok(turn)
@@ -311,7 +312,7 @@ impl Desk {
         // In a task of its own, which has the turn: when the client hangs up and its future is
         // dropped, nobody else decides before it is known what came of this.
         let put = tokio::spawn(async move {
-            let expected = appending::after(turn.folded.version);
+            let expected = appending::after(turn.folded.reach.version);
             let Attempt { outcome, is_unknown } =
                 appending::append(&*ledger, &draft, expected).await;
             turn.is_unknown |= is_unknown;
@@ -327,7 +328,8 @@ impl Desk {
                 Err(LogError::Conflict { .. }) => Put::Moved,
                 Err(error) => {
                     if error == LogError::OutcomeUnknown {
-                        turn.folded.unsettled = Some((draft.append_id, turn.folded.version));
+                        let reach = &mut turn.folded.reach;
+                        reach.unsettled = Some((draft.append_id, reach.version));
                     }
                     return Err(error);
                 }
@@ -353,12 +355,7 @@ impl Desk {
         // What is in stays as it is: others need not wait for this.
         drop(folded);
         let stream = &place.seat.stream;
-        let before = Version(version.0.saturating_sub(1));
-        let entry = folded::read(&*self.ledger, stream, before, 1).await?.pop();
-        let entry = entry.filter(|entry| entry.append_id == order.append_id);
-        let entry = entry.ok_or_else(|| {
-            LogError::Unavailable(format!("{stream} does not show its entry {version}"))
-        })?;
+        let entry = reach::first(&*self.ledger, stream, version, order.append_id).await?;
         if entry.command_id != order.command_id() {
             return Err(DeskError::KeyReused);
         }
@@ -374,10 +371,11 @@ impl Desk {
         order: &Order,
         nothing: Nothing<E>,
     ) -> Result<Done, DeskError<E>> {
-        let Folded { version, offset: at, unsettled, .. } = *turn.folded;
+        let (at, is_awaited) =
+            (turn.folded.reach.offset, turn.folded.reach.awaits(order.append_id));
         // Nothing of the account is needed any more.
         drop(turn);
-        if unsettled == Some((order.append_id, version)) {
+        if is_awaited {
             return Err(DeskError::Log(LogError::OutcomeUnknown));
         }
         match nothing {
@@ -413,4 +411,4 @@ fn rule<E>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::access::event::AccessEvent;
 use crate::account::event::AccountEvent;
 use crate::candle::event::CandleEvent;
+use crate::keys::event::KeyEvent;
 use crate::market::event::MarketEvent;
 use crate::refusal::RefusalEvent;
 
@@ -15,6 +17,8 @@ pub enum Event {
     Candle(CandleEvent),
     Account(AccountEvent),
     Refusal(RefusalEvent),
+    Key(KeyEvent),
+    Access(AccessEvent),
 }
 
 /// Which enum a name belongs to, so that a reader can go straight to the right one.
@@ -24,6 +28,8 @@ pub enum Family {
     Candle,
     Account,
     Refusal,
+    Key,
+    Access,
 }
 
 /// Every name ever recorded. A name is added, never changed and never removed; each has its sample
@@ -53,6 +59,16 @@ pub const NAMES: &[(&str, Family)] = &[
     ("funding_applied.v1", Family::Account),
     ("day_closed.v1", Family::Account),
     ("command_refused.v1", Family::Refusal),
+    ("api_key_created.v1", Family::Key),
+    ("api_key_rotated.v1", Family::Key),
+    ("api_key_revoked.v1", Family::Key),
+    ("token_revoked.v1", Family::Key),
+    ("authentication_failed.v1", Family::Access),
+    ("address_denied.v1", Family::Access),
+    ("failures_counted.v1", Family::Access),
+    ("token_issued.v1", Family::Access),
+    ("records_read.v1", Family::Access),
+    ("api_key_used.v1", Family::Access),
 ];
 
 /// Returns the family of a recorded name; `None` is a name that this version does not know.
@@ -81,6 +97,18 @@ impl From<AccountEvent> for Event {
 impl From<RefusalEvent> for Event {
     fn from(event: RefusalEvent) -> Self {
         Self::Refusal(event)
+    }
+}
+
+impl From<KeyEvent> for Event {
+    fn from(event: KeyEvent) -> Self {
+        Self::Key(event)
+    }
+}
+
+impl From<AccessEvent> for Event {
+    fn from(event: AccessEvent) -> Self {
+        Self::Access(event)
     }
 }
 

@@ -10,8 +10,12 @@
 //! it is liquidated (`margin`), the rule of an account (`account`: its limits and positions, its
 //! events, its commands, its money, and a file for each kind of ruling), and what is recorded of
 //! commands that were refused (`refusal`).
+//!
+//! And the door: rights (`access`, with what is recorded of who came), which keys open it (`keys`),
+//! and from where (`network`).
 #![deny(clippy::float_arithmetic)]
 
+pub mod access;
 pub mod account;
 pub mod amount;
 pub mod book;
@@ -21,11 +25,13 @@ pub mod event;
 pub mod exact;
 pub mod fill;
 pub mod instrument;
+pub mod keys;
 pub mod ladder;
 pub mod margin;
 pub mod market;
 pub mod median;
 pub mod name;
+pub mod network;
 pub mod observation;
 pub mod order_book;
 pub mod refusal;

@@ -3,9 +3,15 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use api::auth::token_keys::Algorithm;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use domain::access::{Role, Scope};
+use domain::keys::key::{KeyId, Label};
+use domain::name::AccountId;
+use domain::network::Network;
 use eventlog::stream::{Log, Stream};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +33,12 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run as configured.
     Serve(Serve),
+    /// Issue tokens, look at them, change the keys that sign them.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Make, list, rotate and revoke API keys.
+    #[command(subcommand, name = "apikey")]
+    ApiKey(ApiKeyCommand),
     /// Look into the logs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -37,12 +49,35 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a new token, alone on stdout.
+    Issue(TokenIssue),
+    /// Tell what a token says, and whether its signature and its times are good. Whether it was
+    /// revoked, only the house knows.
+    Inspect(TokenInspect),
+    /// Put a new key before those that sign tokens; the former goes on verifying for a day.
+    Rotate(TokenRotate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiKeyCommand {
+    /// Print a new key, alone on stdout: it is shown once.
+    Create(ApiKeyCreate),
+    /// List all keys, without their secrets.
+    List(ApiKeyList),
+    /// Print a new secret for a key.
+    Rotate(ApiKeyRotate),
+    /// Revoke a key, for good.
+    Revoke(ApiKeyRevoke),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum LogCommand {
     /// Print entries as JSON, one a line, also while the house runs.
     Cat(LogCat),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Demo {
     /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "ENTASIS_LISTEN")]
@@ -53,11 +88,14 @@ pub(crate) struct Demo {
     /// Which simulated market to run [default: 1]
     #[arg(long, value_name = "N", env = "ENTASIS_SEED")]
     pub(crate) seed: Option<u64>,
+    /// Serve over TLS with a certificate that is made in the data folder
+    #[arg(long)]
+    pub(crate) tls_self_signed: bool,
 }
 
 /// Each flag has a configuration key of the same name and a variable `ENTASIS_…`; a flag wins over
 /// the variable, and the variable over the file.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(crate) struct Serve {
     /// Configuration file, in TOML
     #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
@@ -80,6 +118,9 @@ pub(crate) struct Serve {
     /// A feed; may be given more than once [default: simulated]
     #[arg(long, value_name = "SPEC", long_help = FEED_HELP)]
     pub(crate) feed: Vec<String>,
+    /// Serve over TLS with a certificate that is made in the data folder
+    #[arg(long)]
+    pub(crate) tls_self_signed: bool,
 }
 
 /// Where the data is of a house that need not run.
@@ -140,6 +181,149 @@ pub(crate) struct Restore {
     /// Tell in JSON what was restored
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenIssue {
+    /// Whose it is: an account, or the name of one who holds none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: AccountId,
+    /// trader, auditor, operator or admin
+    #[arg(long, default_value = "trader")]
+    pub(crate) role: Role,
+    /// For how long it is good: 30s, 15m, 24h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub(crate) ttl: Duration,
+    /// Only this; may be given more than once [default: all of the role]
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Vec<Scope>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenInspect {
+    /// The token; - reads it from stdin, where no list of processes shows it
+    #[arg(value_name = "TOKEN")]
+    pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenRotate {
+    /// How the new key signs [HS256, `EdDSA`]
+    #[arg(long, default_value = "HS256", value_parser = algorithm)]
+    pub(crate) algorithm: Algorithm,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyCreate {
+    /// Whose it is: an account, or the name of one who holds none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: AccountId,
+    /// trader, auditor, operator or admin
+    #[arg(long, default_value = "trader")]
+    pub(crate) role: Role,
+    /// Only this; may be given more than once [default: all of the role]
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Vec<Scope>,
+    /// Good from this network only, in CIDR form; may be given more than once
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) network: Vec<Network>,
+    /// For how long it is good: 24h, 90d [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) ttl: Option<Duration>,
+    /// What to call it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<Label>,
+    /// Tell in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyList {
+    /// Tell in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyRotate {
+    /// The eight characters that stand behind `ent_live_`
+    #[arg(value_name = "ID")]
+    pub(crate) id: KeyId,
+    /// For how long the former secret goes on being good: 1h, 7d at most
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(crate) overlap: Duration,
+    /// Tell in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyRevoke {
+    /// The eight characters that stand behind `ent_live_`
+    #[arg(value_name = "ID")]
+    pub(crate) id: KeyId,
+    /// Tell in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Reads a time such as `90s`, `15m`, `24h` or `7d`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let expected = "expected a whole number and s, m, h or d, such as 15m";
+    let unit = text.chars().last().ok_or(expected)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(expected),
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+    Ok(Duration::from_secs(u64::from(number.ok_or(expected)?) * seconds))
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, &'static str> {
+    match text {
+        "HS256" => Ok(Algorithm::Hs256),
+        "EdDSA" => Ok(Algorithm::EdDsa),
+        _ => Err("expected HS256 or EdDSA"),
+    }
+}
+
+impl TokenCommand {
+    pub(crate) const fn place(&self) -> &Place {
+        match self {
+            Self::Issue(TokenIssue { place, .. })
+            | Self::Inspect(TokenInspect { place, .. })
+            | Self::Rotate(TokenRotate { place, .. }) => place,
+        }
+    }
+}
+
+impl ApiKeyCommand {
+    pub(crate) const fn place(&self) -> &Place {
+        match self {
+            Self::Create(ApiKeyCreate { place, .. })
+            | Self::List(ApiKeyList { place, .. })
+            | Self::Rotate(ApiKeyRotate { place, .. })
+            | Self::Revoke(ApiKeyRevoke { place, .. }) => place,
+        }
+    }
 }
 
 fn a_log() -> impl TypedValueParser<Value = Log> {

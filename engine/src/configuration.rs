@@ -1,13 +1,14 @@
 //! What the house is to be: a file, then `ENTASIS_…` variables, then flags; checked once, here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use commands::intake::BookRecording;
 use commands::terms::TradingTerms;
-use config::{Config, Environment, File, FileFormat, Map};
+use config::{Config, ConfigError, Environment, File, FileFormat, Map};
 use domain::instrument::Venue;
 use eventlog::stream::Log;
 use feeds::feed::Addresses;
@@ -15,9 +16,12 @@ use feeds::spec::FeedSpec;
 use serde::{Deserialize, Deserializer};
 
 use crate::command_line::{Demo, Place, Serve};
+use crate::configuration::door::{AddressKeys, AuthKeys, Door, LimitKeys, TlsKeys};
 use crate::logs::LogUrl;
 use crate::read_store::ReadStoreUrl;
 use crate::trading::TradingKeys;
+
+pub(crate) mod door;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 const DATA_DEFAULT: &str = "data";
@@ -44,11 +48,14 @@ pub(crate) struct Configuration {
     /// Where venues are reached, other than at their own addresses.
     pub(crate) venues: BTreeMap<Venue, Addresses>,
     pub(crate) ws: Ws,
+    pub(crate) door: Door,
     pub(crate) read_store: ReadStoreUrl,
     pub(crate) retention: Retention,
     pub(crate) trading: TradingTerms,
     /// Whether the account of the demonstration is opened and funded.
     pub(crate) funded: bool,
+    /// How it is read again while the house runs.
+    pub(crate) read_again: Option<Serve>,
 }
 
 /// What of the market log is kept: at least this long, unless it grows past so many bytes.
@@ -74,8 +81,18 @@ struct Keys {
     books: Option<String>,
     #[serde(default)]
     venues: BTreeMap<String, VenueKeys>,
+    /// What this node is called among others: a part of the name of its stream.
+    node: Option<String>,
     #[serde(default)]
     ws: Ws,
+    #[serde(default)]
+    auth: AuthKeys,
+    #[serde(default)]
+    tls: TlsKeys,
+    #[serde(default)]
+    limits: LimitKeys,
+    #[serde(default)]
+    addresses: AddressKeys,
     #[serde(default)]
     retention: RetentionKeys,
     #[serde(default)]
@@ -106,7 +123,10 @@ pub(crate) struct Ws {
     /// Pages of these origins may connect, besides our own: `https://app.example.com`.
     #[serde(deserialize_with = "words")]
     pub(crate) origins: Vec<String>,
-    /// Sessions that one address holds at once.
+    /// Whether the market and its books are told to whoever connects; so when absent.
+    pub(crate) anonymous_market: Option<bool>,
+    /// Sessions that one account, and one address, holds at once.
+    pub(crate) connections_account_max: Option<usize>,
     pub(crate) connections_ip_max: Option<usize>,
     /// Subscriptions of one connection.
     pub(crate) subscriptions_max: Option<usize>,
@@ -140,30 +160,44 @@ impl Configuration {
 }
 
 pub(crate) fn of_serve(serve: &Serve) -> Result<Configuration> {
-    configured(serve, variables()?)
+    let configuration = configured(serve, variables()?)?;
+    Ok(Configuration { read_again: Some(serve.clone()), ..configuration })
 }
 
 /// Returns where the data of a house is that need not run.
 pub(crate) fn of_place(place: &Place) -> Result<Configuration> {
     if let Some(data) = &place.data {
-        return of_demo(&Demo { listen: None, data: Some(data.clone()), seed: None });
+        return of_demo(&Demo { data: Some(data.clone()), ..Demo::default() });
     }
-    // Nothing depends on the feeds here: a recording that has gone is no reason to fail.
-    let feed = vec!["simulated".to_owned()];
-    let config = place.config.clone();
-    configured(&Serve { config, feed, ..Serve::default() }, variables()?)
+    configured(&serve_of_place(place), variables()?)
+}
+
+/// Returns the words of a house at a place. Nothing depends on its feeds and its door here: a
+/// recording that has gone, or a flag for TLS that is not repeated, is no reason to fail.
+fn serve_of_place(place: &Place) -> Serve {
+    Serve {
+        config: place.config.clone(),
+        feed: vec!["simulated".to_owned()],
+        listen: Some(LISTEN_DEFAULT.to_owned()),
+        ..Serve::default()
+    }
 }
 
 /// Returns the variables that are ours.
 fn variables() -> Result<Map<String, String>> {
+    ours(std::env::vars_os())
+}
+
+fn ours(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Map<String, String>> {
     // Others may be anything, also no text.
-    let ours = std::env::vars_os().filter_map(|(name, value)| {
+    let ours = all.filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
         Some((name, value))
     });
     ours.map(|(name, value)| match value.into_string() {
         Ok(value) => Ok((name, value)),
-        Err(value) => bail!("{name} = {} is no text", value.display()),
+        // The value is not told: it may be a secret.
+        Err(_) => bail!("{name} is no text"),
     })
     .collect()
 }
@@ -178,7 +212,12 @@ pub(crate) fn of_demo(demo: &Demo) -> Result<Configuration> {
         feed: vec![format!("simulated{seed}")],
         books: None,
         venues: BTreeMap::new(),
+        node: None,
         ws: Ws::default(),
+        auth: AuthKeys::default(),
+        tls: TlsKeys::of_flag(demo.tls_self_signed),
+        limits: LimitKeys::default(),
+        addresses: AddressKeys::default(),
         read_store: None,
         retention: RetentionKeys::default(),
         trading: TradingKeys::default(),
@@ -203,6 +242,7 @@ fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configura
     let mut keys: Keys = sources
         .add_source(variables)
         .build()
+        .map_err(unread)
         .context("the configuration cannot be read")?
         .try_deserialize()
         .context("the configuration is wrong")?;
@@ -222,10 +262,22 @@ fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configura
     if let Some(read_store) = &serve.read_store {
         keys.read_store = Some(read_store.clone());
     }
+    if serve.tls_self_signed {
+        keys.tls.sign_self();
+    }
     if !serve.feed.is_empty() {
         keys.feed.clone_from(&serve.feed);
     }
     checked(keys)
+}
+
+/// Returns why a configuration cannot be read, without the line of the file that is wrong, which the
+/// reader of TOML quotes: it may hold a secret.
+fn unread(error: ConfigError) -> anyhow::Error {
+    let ConfigError::FileParse { uri, cause } = &error else { return error.into() };
+    let said = cause.to_string();
+    let place = said.lines().next().unwrap_or_default();
+    anyhow!("{}: {place}", uri.as_deref().unwrap_or("the file"))
 }
 
 fn checked(keys: Keys) -> Result<Configuration> {
@@ -241,14 +293,15 @@ fn checked(keys: Keys) -> Result<Configuration> {
         Some(text) => url("market_log", text)?,
         None => ledger.clone(),
     };
+    // Beside the ledger, where nobody says otherwise.
+    let own = match (&keys.data, &ledger) {
+        (None, LogUrl::Embedded(folder)) => folder.clone(),
+        (Some(_), _) => data.clone(),
+    };
     let read_store = match &keys.read_store {
         Some(text) => ReadStoreUrl::parse(text)
             .with_context(|| format!("read_store = {text:?} is no read store"))?,
-        // Beside the ledger that it is made of, where nobody says otherwise.
-        None => match (&keys.data, &ledger) {
-            (None, LogUrl::Embedded(folder)) => ReadStoreUrl::in_folder(folder),
-            (Some(_), _) => ReadStoreUrl::in_folder(&data),
-        },
+        None => ReadStoreUrl::in_folder(&own),
     };
     let retention = Retention {
         market_days: keys.retention.market_days.unwrap_or(MARKET_DAYS_DEFAULT),
@@ -281,6 +334,8 @@ fn checked(keys: Keys) -> Result<Configuration> {
         None => BookRecording::All,
     };
     let venues = keys.venues.into_iter().map(addresses).collect::<Result<_>>()?;
+    let parts = (keys.auth, keys.tls, keys.limits, keys.addresses);
+    let door = Door::of(&own, &listen, keys.node.as_deref(), parts, &keys.ws)?;
     let (ws, trading) = (keys.ws, keys.trading.terms()?);
     Ok(Configuration {
         listen,
@@ -290,10 +345,12 @@ fn checked(keys: Keys) -> Result<Configuration> {
         books,
         venues,
         ws,
+        door,
         read_store,
         retention,
         trading,
         funded: false,
+        read_again: None,
     })
 }
 

@@ -1,17 +1,21 @@
 //! Wiring: opens the logs, builds the views, runs feeds and door, and takes all down again.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use api::app::App;
+use api::gate::Gate;
 use api::opening::Opening;
+use api::tls::Tls;
 use commands::clock::Clock;
 use commands::desk::Desk;
 use commands::feed_status::{FeedBoard, FeedStatus};
 use commands::guardian::{Guardian, GuardianParts};
 use commands::intake::{self, BookRecording, Intake};
+use commands::register::Register;
+use commands::register::trail::Trail;
 use commands::terms::TradingTerms;
 use domain::book::Session;
 use domain::time::Timestamp;
@@ -25,14 +29,17 @@ use projections::projector;
 use projections::store::Store;
 use projections::store::snapshots::LoadedView;
 use projections::views::Views;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::admin::Socket;
 use crate::clock::Wall;
+use crate::configuration::door::TlsChoice;
 use crate::configuration::{Configuration, Retention};
+use crate::entrance::{self, Refresher, Seen};
 use crate::feeding;
 use crate::logs::OpenLog;
 use crate::progress;
@@ -41,10 +48,20 @@ use crate::trading;
 /// Runs the house until a signal stops it, or a part of it fails that nothing can stand in for.
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     // Taken first: an address in use should not cost a replay.
-    let listener = TcpListener::bind(&configuration.listen)
+    let listener = bind(&configuration.listen)
         .await
         .with_context(|| format!("cannot listen on {}", configuration.listen))?;
     let address = listener.local_addr()?;
+    let door = configuration.door;
+    let is_plain = door.tls == TlsChoice::Plain { behind_proxy: false };
+    ensure!(
+        !is_plain || address.ip().to_canonical().is_loopback(),
+        "{address} is not loopback, and there is no TLS"
+    );
+    let seen = Seen::of(&door, configuration.read_again.as_ref());
+    door.private.make()?;
+    let token_keys = entrance::token_keys(&door)?;
+    let tls = entrance::tls(&door)?.map(Tls::new).map(Arc::new);
     let ledger = configuration.ledger.open(Log::Ledger)?;
     let market = configuration.market.open(Log::Market)?;
     let store = configuration.read_store.open().await?;
@@ -70,8 +87,15 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         stop: CancellationToken::new(),
     };
 
+    let register = Register::new(rooms.ledger.log.clone(), rooms.clock.clone());
+    let trail = Trail::new(rooms.ledger.log.clone(), rooms.clock.clone(), door.node.clone());
+    let gate = Gate::new(token_keys, door.rules.clone(), Arc::new(register), Arc::new(trail));
+    let gate = Arc::new(gate);
+    let socket = Socket::open(&door.private.socket())?;
+
     let mut parts = JoinSet::new();
     let opening = Opening::shut();
+    let limits = (door.connections_max, door.connections_ip_max);
     let app = App {
         views: rooms.views.clone(),
         feeds: Arc::new(FeedBoard::new(feeds.iter().map(|(_, status)| status.clone()))),
@@ -81,13 +105,26 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         ledger: rooms.ledger.reader(),
         market: rooms.market.reader(),
         store: Some(rooms.store.clone()),
+        gate: gate.clone(),
         opening: opening.clone(),
-        settings: settings(configuration.ws),
+        settings: settings(&configuration.ws, limits),
     };
     // Before the views are there: who asks how far the house has come gets an answer.
-    let door = rooms.stop.clone();
-    parts.spawn(async move { Ok(api::routes::serve(listener, app, door).await?) });
-    announce(&format!("listening on http://{address}"))?;
+    let (stop, served_with) = (rooms.stop.clone(), tls.clone());
+    let shut = CancellationToken::new();
+    let at_its_end = shut.clone().drop_guard();
+    parts.spawn(async move {
+        let _at_its_end = at_its_end;
+        Ok(api::routes::serve(listener, served_with, app, stop).await?)
+    });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    announce(&format!("listening on {scheme}://{address}"))?;
+    if configuration.funded {
+        announce(&trading::hint(door.private.data()))?;
+    }
+    rooms.run_entrance(&mut parts, &gate, socket, shut);
+    let refresher = Refresher::new(gate, tls, door, configuration.read_again, seen);
+    parts.spawn(refreshed(refresher, rooms.stop.clone()));
 
     let mut signals = Signals::new()?;
     // A start can be long, and is stopped like anything else.
@@ -197,6 +234,26 @@ impl Rooms {
         });
     }
 
+    /// Records who comes to the door for as long as anybody may, and answers the administrator.
+    fn run_entrance(
+        &self,
+        parts: &mut Parts,
+        gate: &Gate,
+        socket: Socket,
+        shut: CancellationToken,
+    ) {
+        let trail = gate.trail.clone();
+        parts.spawn(async move {
+            trail.run(shut.cancelled_owned()).await.context("the record of access")
+        });
+        let (register, clock, stop) =
+            (gate.register.clone(), self.clock.clone(), self.stop.clone());
+        parts.spawn(async move {
+            socket.run(register, clock, stop).await;
+            Ok(())
+        });
+    }
+
     /// Closes positions when the market meets their conditions.
     fn run_guardian(&self, parts: &mut Parts) {
         let guardian = Guardian::new(GuardianParts {
@@ -278,9 +335,15 @@ fn ending(part: Result<Result<()>, JoinError>) -> Result<()> {
     part.unwrap_or_else(|error| Err(anyhow!("a part of the house has panicked: {error}")))
 }
 
-fn settings(ws: crate::configuration::Ws) -> api::settings::Settings {
+fn settings(
+    ws: &crate::configuration::Ws,
+    (connections_max, connections_ip_max): (usize, usize),
+) -> api::settings::Settings {
     let default = api::settings::Settings::default();
     let limits = api::settings::WsSettings {
+        connections_account_max: ws
+            .connections_account_max
+            .unwrap_or(default.ws.connections_account_max),
         connections_ip_max: ws.connections_ip_max.unwrap_or(default.ws.connections_ip_max),
         subscriptions_max: ws.subscriptions_max.unwrap_or(default.ws.subscriptions_max),
         messages_per_second: ws.messages_per_second.unwrap_or(default.ws.messages_per_second),
@@ -288,7 +351,7 @@ fn settings(ws: crate::configuration::Ws) -> api::settings::Settings {
         lot: drawn(),
         ..default.ws
     };
-    api::settings::Settings { origins: ws.origins, ws: limits, ..default }
+    api::settings::Settings { connections_max, connections_ip_max, ws: limits, ..default }
 }
 
 /// Folds a log into the views until told to stop. A log that cannot be read any more ends the house:
@@ -303,6 +366,30 @@ async fn project(
         error = projector::follow(log, from, views) => Err(error).with_context(|| format!("the {log} views")),
         () = stop.cancelled() => Ok(()),
     }
+}
+
+async fn refreshed(refresher: Refresher, stop: CancellationToken) -> Result<()> {
+    refresher.run(stop).await;
+    Ok(())
+}
+
+/// Connections that wait to be accepted, as far as the kernel allows. Of more, the kernel forgets some
+/// whose clients believe that they are connected.
+const BACKLOG: u32 = 4_096;
+
+/// Listens on the first address of a name that can be listened on.
+async fn bind(listen: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in tokio::net::lookup_host(listen).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // An address that was just given up is not kept from us by connections that linger.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Returns what the house draws lots with: nobody can know it, and no two are alike.

@@ -11,12 +11,18 @@ use crate::configuration::Configuration;
 mod clock;
 mod command_line;
 mod configuration;
+mod entrance;
 mod feeding;
 mod house;
 mod logs;
+mod private;
 mod progress;
 mod read_store;
 mod trading;
+
+mod admin;
+mod apikey;
+mod token;
 
 mod log_cat;
 
@@ -35,6 +41,12 @@ fn main() -> ExitCode {
     match command {
         Command::Demo(demo) => on(configuration::of_demo(&demo), house::run),
         Command::Serve(serve) => on(configuration::of_serve(&serve), house::run),
+        Command::Token(command) => {
+            on(configuration::of_place(command.place()), async |at| token::run(&command, &at))
+        }
+        Command::ApiKey(command) => on(configuration::of_place(command.place()), async |at| {
+            apikey::run(&command, &at).await
+        }),
         Command::Log(LogCommand::Cat(cat)) => {
             on(configuration::of_place(&cat.place), async |at| log_cat::run(&cat, &at).await)
         }

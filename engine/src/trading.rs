@@ -1,6 +1,7 @@
 //! On what terms accounts trade, as configured, and the account of the demonstration.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -98,6 +99,12 @@ impl TradingKeys {
         }
         Ok(terms)
     }
+}
+
+/// Tells whoever runs the demonstration how to become the holder of its account.
+pub(crate) fn hint(data: &Path) -> String {
+    let data = data.display();
+    format!("a token for its account: entasis token issue --account {DEMO_ACCOUNT} --data {data}")
 }
 
 /// Opens and funds the account of the demonstration, unless that was done before.

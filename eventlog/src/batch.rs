@@ -34,7 +34,12 @@ const TICK_BYTES: usize = 28;
 pub(crate) fn write(draft: &Draft, version: Version, prev_hash: Hash) -> Option<Vec<u8>> {
     let tick = |event: &Event| match event {
         Event::Market(MarketEvent::TickObserved(tick)) => Some(*tick),
-        Event::Market(_) | Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => None,
+        Event::Market(_)
+        | Event::Candle(_)
+        | Event::Account(_)
+        | Event::Refusal(_)
+        | Event::Key(_)
+        | Event::Access(_) => None,
     };
     let first = tick(draft.events.first()?)?;
     let (price_scale, quantity_scale) =

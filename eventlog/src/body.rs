@@ -166,6 +166,10 @@ pub fn open_event(raw: &RawValue) -> Result<Event, Unreadable> {
         Some(Family::Refusal) => {
             serde_json::from_str(raw.get()).map(Event::Refusal).map_err(unreadable)
         }
+        Some(Family::Key) => serde_json::from_str(raw.get()).map(Event::Key).map_err(unreadable),
+        Some(Family::Access) => {
+            serde_json::from_str(raw.get()).map(Event::Access).map_err(unreadable)
+        }
         None => Err(Unreadable(format!("this version knows no event named {name:?}"))),
     }
 }

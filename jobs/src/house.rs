@@ -169,7 +169,8 @@ impl ReadLog for Shaky {
         if self.behind {
             return Ok(Offset(0));
         }
-        match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
+        // By no number that the jobs of a turn divide into: one of them would fail each time.
+        match self.calls.fetch_add(1, Ordering::Relaxed) % 5 {
             0 => Err(LogError::Unavailable("no answer".to_owned())),
             _ => self.ledger.head().await,
         }

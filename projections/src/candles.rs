@@ -318,7 +318,9 @@ impl VenueCandles {
                 Event::Candle(CandleEvent::CandleClosed { .. })
                 | Event::Market(_)
                 | Event::Account(_)
-                | Event::Refusal(_) => {}
+                | Event::Refusal(_)
+                | Event::Key(_)
+                | Event::Access(_) => {}
             }
         }
         let ladder = part::held(&mut self.instruments, instrument);
@@ -330,7 +332,11 @@ impl VenueCandles {
     fn fold_gaps(&mut self, instrument: &Instrument, events: &[Event]) {
         let gaps = events.iter().filter_map(|event| match event {
             Event::Market(event) => Some(event),
-            Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => None,
+            Event::Candle(_)
+            | Event::Account(_)
+            | Event::Refusal(_)
+            | Event::Key(_)
+            | Event::Access(_) => None,
         });
         drop(part::held(&mut self.instruments, instrument).copy_gaps(gaps));
     }

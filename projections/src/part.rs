@@ -1,6 +1,6 @@
 //! The names of the parts of a view, and what has changed in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -119,6 +119,30 @@ impl PartialEq for Mark {
 }
 
 impl Eq for Mark {}
+
+/// The names of the parts that came, changed or went since this was asked for last. No part of the
+/// state, like [`Mark`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Marks(BTreeSet<String>);
+
+impl Marks {
+    pub(crate) fn set(&mut self, name: String) {
+        self.0.insert(name);
+    }
+
+    /// Returns what was set, and unsets it.
+    pub(crate) fn take(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl PartialEq for Marks {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Marks {}
 
 #[cfg(test)]
 mod tests {

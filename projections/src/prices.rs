@@ -184,7 +184,9 @@ impl View for Prices {
                         Event::Market(_)
                         | Event::Candle(_)
                         | Event::Account(_)
-                        | Event::Refusal(_) => {}
+                        | Event::Refusal(_)
+                        | Event::Key(_)
+                        | Event::Access(_) => {}
                     }
                 }
                 if let Some(sample) = sample {

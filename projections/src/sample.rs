@@ -1,6 +1,7 @@
 //! Entries drawn as little tables, for the tests of the views.
 
 pub(crate) mod accounts;
+pub(crate) mod keys;
 
 use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::candle::event::CandleEvent;

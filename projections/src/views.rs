@@ -10,9 +10,10 @@ use domain::fill::{MarketEntry, Sight};
 use domain::instrument::{Instrument, Venue};
 use domain::time::Timestamp;
 use eventlog::entry::{Entry, Hash, Offset};
-use eventlog::stream::Log;
+use eventlog::stream::{Log, Stream};
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::books::{Book, Books};
 use crate::candles::Candles;
 use crate::holdings::Holdings;
@@ -49,6 +50,9 @@ pub struct Views {
     candles: RwLock<Candles>,
     books: RwLock<Books>,
     holdings: RwLock<Holdings>,
+    access: RwLock<Access>,
+    /// Rises whenever a key or a token has changed.
+    access_changes: watch::Sender<u64>,
     /// Held for writing while entries are folded, before any view's own lock.
     folding: RwLock<()>,
     /// How far each view has come, by its name: one whose revision rose comes from further back.
@@ -68,6 +72,8 @@ impl Views {
             candles: RwLock::default(),
             books: RwLock::default(),
             holdings: RwLock::default(),
+            access: RwLock::default(),
+            access_changes: watch::Sender::new(0),
             folding: RwLock::default(),
             cuts: Mutex::default(),
             ledger: watch::Sender::new(Offset(0)),
@@ -90,6 +96,15 @@ impl Views {
 
     pub fn holdings(&self) -> RwLockReadGuard<'_, Holdings> {
         self.holdings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn access(&self) -> RwLockReadGuard<'_, Access> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what tells that a key or a token has changed: whoever was let in is judged anew.
+    pub fn access_changes(&self) -> watch::Receiver<u64> {
+        self.access_changes.subscribe()
     }
 
     /// Returns the price of an instrument at its primary venue: the first that ever traded it. It
@@ -186,7 +201,11 @@ impl Views {
         self.fold_into(&self.candles, log, entries, to);
         self.fold_into(&self.books, log, entries, to);
         self.fold_into(&self.holdings, log, entries, to);
+        self.fold_into(&self.access, log, entries, to);
         self.show();
+        if entries.iter().any(|entry| entry.stream == Stream::Keys) {
+            self.tell_of_access();
+        }
     }
 
     /// Returns what has changed in each view since this was asked last. Projectors wait meanwhile.
@@ -198,6 +217,7 @@ impl Views {
             self.changed_in(&self.candles, |_| BTreeSet::new()),
             self.changed_in(&self.books, |_| BTreeSet::new()),
             self.changed_in(&self.holdings, |_| BTreeSet::new()),
+            self.changed_in(&self.access, |_| BTreeSet::new()),
         ]
     }
 
@@ -209,6 +229,7 @@ impl Views {
             self.changed_in(&self.candles, View::parts),
             self.changed_in(&self.books, View::parts),
             self.changed_in(&self.holdings, View::parts),
+            self.changed_in(&self.access, View::parts),
         ]
     }
 
@@ -226,19 +247,24 @@ impl Views {
             Candles::NAME => self.restore_into(&self.candles, cut, parts),
             Books::NAME => self.restore_into(&self.books, cut, parts),
             Holdings::NAME => self.restore_into(&self.holdings, cut, parts),
+            Access::NAME => self.restore_into(&self.access, cut, parts),
             _ => Ok(()),
         }?;
         self.show();
+        if view == Access::NAME {
+            self.tell_of_access();
+        }
         Ok(())
     }
 
     /// Returns the name and the revision of each view.
-    pub fn revisions() -> [(&'static str, u32); 4] {
+    pub fn revisions() -> [(&'static str, u32); 5] {
         [
             (Prices::NAME, Prices::REVISION),
             (Candles::NAME, Candles::REVISION),
             (Books::NAME, Books::REVISION),
             (Holdings::NAME, Holdings::REVISION),
+            (Access::NAME, Access::REVISION),
         ]
     }
 
@@ -249,7 +275,13 @@ impl Views {
             (Candles::NAME, self.candles().state_hash()),
             (Books::NAME, self.books().state_hash()),
             (Holdings::NAME, self.holdings().state_hash()),
+            (Access::NAME, self.access().state_hash()),
         ])
+    }
+
+    /// Only once it can be seen: whoever is woken looks at the view.
+    fn tell_of_access(&self) {
+        self.access_changes.send_modify(|changes| *changes += 1);
     }
 
     fn fold_into<V: View>(&self, view: &RwLock<V>, log: Log, entries: &[Entry], to: Place) {
@@ -299,11 +331,12 @@ impl Views {
 
     /// Shows how far all views have come, each in the logs that it reads.
     fn show(&self) {
-        const READERS: [(&str, &[Log]); 4] = [
+        const READERS: [(&str, &[Log]); 5] = [
             (Prices::NAME, Prices::LOGS),
             (Candles::NAME, Candles::LOGS),
             (Books::NAME, Books::LOGS),
             (Holdings::NAME, Holdings::LOGS),
+            (Access::NAME, Access::LOGS),
         ];
         let cuts = self.cuts();
         let oldest = |log| {

@@ -13,7 +13,7 @@ use crate::faults::fat::{Fat, Shape};
 use crate::faults::snapshots;
 use crate::faults::space::{self, Space};
 use crate::faults::{Lots, assert_holds, assert_whole, hear, recorded};
-use crate::house::{House, folder};
+use crate::house::{House, folder, output};
 use crate::journeys::until_played;
 use crate::restart;
 use crate::tools::times;
@@ -130,7 +130,14 @@ async fn fill_again_and_again(lots: &mut Lots) {
     let fat = Fat::record(folder.path(), lots, SHAPE);
     space.fill(FREED_BYTES[0]);
     let (data, feed) = (space.data(), fat.feed("max"));
-    let words = ["serve", "--data", &data, "--feed", &feed];
+    // Who asks is outside of the space, and cannot look into it: the keys of tokens stand here too.
+    output(&folder, &["token", "issue", "--account", "demo", "--data", "keys"]).await;
+    let keys = folder.path().join("keys/private/token_keys.json");
+    let keys = format!("[auth]\ntoken_keys = \"{}\"\n", keys.display());
+    let config = folder.path().join("house.toml");
+    std::fs::write(&config, keys).unwrap();
+    let config = config.display().to_string();
+    let words = ["serve", "--config", &config, "--data", &data, "--feed", &feed];
     let house = House::start_under(&folder, &space.runner(), words).await;
     house.until("/readyz", |ready| ready.status == 200).await;
     let heard = tokio::spawn(hear(house.host.clone()));

@@ -110,12 +110,16 @@ impl Space {
 /// Copies a folder with all that is in it.
 pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder for the copy");
+    // What only its owner may enter is to stay so.
+    let permissions = fs::metadata(from).expect("a folder that is there").permissions();
+    fs::set_permissions(to, permissions).expect("a folder of our own");
     for entry in fs::read_dir(from).expect("a folder that can be listed") {
         let path = entry.expect("a folder that can be listed").path();
         let copied = to.join(path.file_name().expect("a listed file has a name"));
         if path.is_dir() {
             copy(&path, &copied);
-        } else {
+        } else if path.is_file() {
+            // A socket that a house has left behind is nothing to copy.
             fs::copy(&path, &copied).expect("a file that can be copied");
         }
     }

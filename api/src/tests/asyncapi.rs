@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use domain::access::{Role, Scope};
 use domain::book::LostReason;
 use serde_json::{Value, json};
 
 use crate::settings::{Settings, WsSettings};
 use crate::tests::client::Client;
-use crate::tests::house::{House, diff, lost, snapshot, tick};
+use crate::tests::house::{House, TRADER, diff, lost, snapshot, tick};
 use crate::tests::page::assert_references;
+use crate::tests::ws_auth::{auth, key, text, ticket};
 
 const BTC: &str = "market-binance.BTC-USDT";
 const AT: &str = "2024-03-21T09:30:00.123Z";
@@ -69,11 +71,16 @@ async fn what_the_document_says_to_us_is_answered_as_it_says() {
     let house = house().await;
     let document = document(&house).await;
     for (name, example) in examples(&document, "hear") {
-        let mut client = match example["x-mode"].as_str() {
-            Some("plain") => Client::open(&house).await,
-            _ => Client::extended(&house).await,
+        let mut client = match (example["x-mode"].as_str(), example["x-who"].as_str()) {
+            (Some("plain"), _) => Client::open(&house).await,
+            (_, Some("nobody")) => Client::extended(&house).await,
+            _ => Client::trader(&house).await,
         };
-        client.send(&example["payload"].to_string()).await;
+        let mut message = example["payload"].clone();
+        if example["x-answer"]["action"] == "auth" {
+            present_good(&house, &mut message).await;
+        }
+        client.send(&message.to_string()).await;
         let answer = loop {
             let frame = client.frame().await;
             if frame["type"] != "heartbeat" {
@@ -82,6 +89,17 @@ async fn what_the_document_says_to_us_is_answered_as_it_says() {
         };
         assert!(says(&answer, &example["x-answer"]), "{name}: {example} got {answer}");
         assert_ne!(answer["type"] == "error", example["x-answer"]["type"] != "error", "{answer}");
+    }
+}
+
+/// Puts what is good in this house in the place of what stands in an example.
+async fn present_good(house: &House, message: &mut Value) {
+    if let Some(shown) = message.get_mut("token") {
+        *shown = house.token(TRADER, Role::Trader, None).into();
+    } else if let Some(shown) = message.get_mut("api_key") {
+        *shown = text(&key(house, |_| {}).await).into();
+    } else {
+        message["ticket"] = ticket(house, &[]).await.into();
     }
 }
 
@@ -106,6 +124,15 @@ async fn frames(house: &House) -> Vec<Value> {
         frames.push(plain.ask(&subscribe.to_string()).await);
     }
     let mut client = Client::extended(house).await;
+    let bad = json!({"action": "auth", "token": "x"}).to_string();
+    frames.push(client.ask(&bad).await);
+    frames.push(client.ask(&auth(10, "token", &house.token(TRADER, Role::Trader, None))).await);
+    frames.push(
+        Client::extended(house)
+            .await
+            .ask(&auth(11, "api_key", &text(&key(house, |_| {}).await)))
+            .await,
+    );
     for message in [
         json!({"id": 1, "action": "subscribe", "channel": "market", "symbols": ["BTC-USDT", "X-Y"]}),
         json!({"id": 2, "action": "subscribe", "channel": "orderbook", "symbol": "BTC-USDT", "mode": "delta"}),
@@ -136,6 +163,9 @@ async fn frames(house: &House) -> Vec<Value> {
     house.record(BTC, vec![lost(AT, LostReason::Hole)]).await;
     until(&mut client, &mut frames, |frame| frame["code"] == "MARKET_002").await;
     until(&mut client, &mut frames, |frame| frame["type"] == "heartbeat").await;
+    let less = house.token(TRADER, Role::Trader, Some(&[Scope::MarketRead]));
+    client.send(&auth(12, "token", &less)).await;
+    until(&mut client, &mut frames, |frame| frame["code"] == "AUTH_003").await;
     house.stop.cancel();
     frames.extend(client.farewell().await.2);
     frames

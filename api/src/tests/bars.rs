@@ -54,7 +54,7 @@ async fn draw(client: &mut Client, frames: usize) -> String {
 #[tokio::test]
 async fn a_candle_forms_and_closes() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     client.ask(&subscribe("1m")).await;
     expect![[r#"{"type":"data","channel":"candles","seq":511,"symbol":"BTC-USDT","interval":"1m","timestamp":"2024-03-21T09:00:00.000Z","open":"65000.00","high":"65000.00","low":"65000.00","close":"65000.00","volume":"1","quote_volume":"65000.00","taker_buy":"1","trades":1,"closed":false,"source":"built","revision":0}"#]]
         .assert_eq(&client.next().await);
@@ -75,7 +75,7 @@ async fn a_candle_forms_and_closes() {
 #[tokio::test]
 async fn a_silent_minute_closes_as_a_query_shows_it() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     client.ask(&subscribe("1m")).await;
     client.frame().await;
     house.record(PULSE, vec![pulse("2024-03-21T09:03:02Z")]).await;
@@ -95,7 +95,7 @@ async fn a_silent_minute_closes_as_a_query_shows_it() {
 async fn a_late_trade_corrects_what_was_closed_in_every_interval() {
     let house = house().await;
     house.record(BTC, vec![trade(5, "06:30", "65500.00")]).await;
-    let (mut minutes, mut fives) = (Client::extended(&house).await, Client::extended(&house).await);
+    let (mut minutes, mut fives) = (Client::trader(&house).await, Client::trader(&house).await);
     minutes.ask(&subscribe("1m")).await;
     fives.ask(&subscribe("5m")).await;
     assert_eq!(draw(&mut minutes, 1).await, "06 65500.00 1 forms built r0\n");
@@ -114,7 +114,7 @@ async fn a_late_trade_corrects_what_was_closed_in_every_interval() {
 #[tokio::test]
 async fn one_who_lags_gets_every_closed_candle_and_the_newest_of_those_that_form() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     let paced = subscribe("1m").replace(r#""id":1"#, r#""id":1,"max_rate_ms":500"#);
     client.ask(&paced).await;
     client.frame().await;
@@ -134,7 +134,7 @@ async fn one_who_returns_gets_the_candles_that_closed_or_is_told_of_the_gap() {
     let settings = WsSettings { ring_frames_max: 3, ..WsSettings::default() };
     let house = House::with(Settings { ws: settings, ..Settings::default() }).await;
     house.record(BTC, vec![trade(1, "00:01", "65000.00")]).await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     let epoch = client.ask(&subscribe("1m")).await["epoch"].clone();
     let from = seq(&client.frame().await);
     drop(client);
@@ -144,7 +144,7 @@ async fn one_who_returns_gets_the_candles_that_closed_or_is_told_of_the_gap() {
     });
     house.record(BTC, vec![trade(2, "01:30", "65001.00")]).await;
     house.record(BTC, vec![trade(3, "02:30", "65002.00")]).await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     assert_eq!(client.ask(&resume.to_string()).await["resumed"], true);
     assert!(draw(&mut client, 3).await.ends_with("02 65002.00 1 forms built r0\n"));
 
@@ -152,7 +152,7 @@ async fn one_who_returns_gets_the_candles_that_closed_or_is_told_of_the_gap() {
         house.record(PULSE, vec![pulse(&format!("2024-03-21T09:0{minute}:30Z"))]).await;
         draw(&mut client, 1).await;
     }
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     assert_eq!(client.ask(&resume.to_string()).await["resumed"], false);
     assert_eq!(client.frame().await["reason"], "expired");
     assert_eq!(draw(&mut client, 1).await, "07 65002.00 0 closed filled r0\n");
@@ -161,7 +161,7 @@ async fn one_who_returns_gets_the_candles_that_closed_or_is_told_of_the_gap() {
 #[tokio::test]
 async fn a_book_that_is_told_closes_candles_as_a_query_shows_them() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     client.ask(&subscribe("1m")).await;
     client.frame().await;
     let book = snapshot(1, "2024-03-21T09:01:02Z", "64999.00:1", "65001.00:1");
@@ -172,7 +172,7 @@ async fn a_book_that_is_told_closes_candles_as_a_query_shows_them() {
 #[tokio::test]
 async fn what_was_corrected_after_the_newest_candle_is_not_lost_behind_a_gap() {
     let house = house().await;
-    let mut staying = Client::extended(&house).await;
+    let mut staying = Client::trader(&house).await;
     let epoch = staying.ask(&subscribe("1m")).await["epoch"].clone();
     staying.frame().await;
     house.record(BTC, vec![trade(5, "06:30", "65500.00")]).await;
@@ -180,7 +180,7 @@ async fn what_was_corrected_after_the_newest_candle_is_not_lost_behind_a_gap() {
     house.record(BTC, vec![trade(2, "00:59", "65100.00")]).await;
     draw(&mut staying, 1).await;
 
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     let resume = json!({
         "id": 2, "action": "subscribe", "channel": "candles", "symbol": "BTC-USDT",
         "from_seq": 300, "epoch": epoch,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::access::Role;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -9,7 +10,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::tests::house::House;
+use crate::tests::house::{House, TRADER};
 
 pub(crate) struct Client(pub(crate) WebSocketStream<TcpStream>);
 
@@ -68,6 +69,18 @@ impl Client {
     /// Connects as an extended client.
     pub(crate) async fn extended(house: &House) -> Self {
         Self::connect(house, "/ws/market?v=1", &[]).await.unwrap()
+    }
+
+    /// Connects as an extended client of the house's trader.
+    pub(crate) async fn trader(house: &House) -> Self {
+        Self::holding(house, &house.token(TRADER, Role::Trader, None)).await
+    }
+
+    /// Connects as an extended client that holds this token.
+    pub(crate) async fn holding(house: &House, token: &str) -> Self {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        Self::connect(house, "/ws/market?v=1", &headers).await.unwrap()
     }
 
     /// Returns the next frame.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use commands::feed_status::FeedState;
 use eventlog::memory::Memory;
 use eventlog::stream::Log;
+use poem::endpoint::make;
+use poem::http::Method;
 use poem::{Endpoint, Request, Response};
 
 use crate::door::Door;
-use crate::opening::Opening;
 use crate::settings::Settings;
 use crate::tests::client::Client;
-use crate::tests::house::{House, NOON, TestClock, append, tick};
+use crate::tests::house::{House, append, foundation, tick};
 
 #[tokio::test]
 async fn an_error_is_told_in_the_language_that_is_preferred() {
@@ -99,12 +100,12 @@ async fn what_does_not_exist_has_no_parameters_either() {
     assert_eq!(posted.status, 405);
 }
 
+/// The door of an open house, around other routes.
 fn door<E: Endpoint>(routes: E) -> Door<E> {
-    let clock = Arc::new(TestClock::at(NOON));
     let answer_patience = Duration::from_millis(20);
-    let opening = Opening::shut();
-    opening.open();
-    Door { routes, operations: Arc::default(), opening, clock, answer_patience }
+    let app = foundation(Settings { answer_patience, ..Settings::default() });
+    app.opening.open();
+    Door { routes, operations: Arc::default(), app: Arc::new(app) }
 }
 
 #[tokio::test]
@@ -130,7 +131,9 @@ async fn an_answer_that_takes_too_long_is_no_answer() {
 async fn a_large_body_is_refused_however_it_comes() {
     let house = House::open().await;
     let body = "x".repeat(64 * 1024 + 1);
-    let head = "POST /v1/market/symbols HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
+    let path = "/v1/portfolio/positions";
+    let fields = house.fields(path, &[]);
+    let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{fields}");
     let sized = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     let chunked =
         format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -138,6 +141,19 @@ async fn a_large_body_is_refused_however_it_comes() {
     for request in [sized, chunked] {
         let answer = house.send(request).await;
         assert_eq!((answer.status, &answer.json()["code"]), (413, &"413".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_no_field_announces_is_limited_too() {
+    let told = make(|request: Request| async move {
+        Ok::<_, poem::Error>(request.into_body().into_bytes().await?.len().to_string())
+    });
+    let door = door(told);
+    for (bytes, status) in [(64 * 1024, 200), (64 * 1024 + 1, 413)] {
+        // As HTTP/2 sends them: that there is a body shows only when it comes.
+        let request = Request::builder().method(Method::POST).body("x".repeat(bytes));
+        assert_eq!(door.get_response(request).await.status(), status, "{bytes}");
     }
 }
 

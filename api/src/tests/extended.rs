@@ -354,7 +354,7 @@ async fn a_stop_says_when_to_come_back() {
 #[tokio::test]
 async fn a_client_can_ask_what_it_listens_to() {
     let house = house(WsSettings::default()).await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     assert_eq!(client.ask(r#"{"id":0,"action":"ping"}"#).await, json!({"type":"pong","id":0}));
     assert_eq!(client.ask(r#"{"action":"ping"}"#).await, json!({"type":"pong"}));
     subscribed(&mut client).await;

@@ -9,33 +9,36 @@ use async_trait::async_trait;
 use commands::clock::Clock;
 use commands::desk::Desk;
 use commands::feed_status::{FeedBoard, FeedStatus};
+use commands::register::Register;
+use commands::register::trail::Trail;
 use commands::terms::TradingTerms;
 use domain::account::limits::Limits;
 use domain::book::{BookDiff, BookSnapshot, Level, LostReason, Session};
 use domain::event::Event;
-use domain::instrument::Venue;
 use domain::market::event::{MarketEvent, Told};
 use domain::observation::Pace;
 use domain::tick::{Side, Tick};
 use domain::time::Timestamp;
 use eventlog::entry::{Actor, Draft, Offset};
 use eventlog::keep::{Keep, KeepError, Kept};
-use eventlog::log::{EventLog, Expected, ReadLog};
+use eventlog::log::{EventLog, Expected, LogError, ReadLog};
 use eventlog::memory::Memory;
 use eventlog::stream::{Log, Stream};
 use projections::projector;
 use projections::store::Store;
 use projections::views::Views;
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::token_keys::{Algorithm, TokenKeys};
+use crate::gate::Gate;
 use crate::opening::Opening;
 use crate::routes;
+use crate::rules::Rules;
 use crate::settings::Settings;
 
 pub(crate) const NOON: &str = "2024-03-21T09:30:01Z";
@@ -91,37 +94,77 @@ fn terms() -> TradingTerms {
     }
 }
 
+/// Whose account it is that tests trade for.
+pub(crate) const TRADER: &str = "demo";
+
+/// One feed, which brings BTC-USDT and ETH-USDT from binance.
+fn feed() -> Arc<FeedStatus> {
+    let instruments = vec!["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()];
+    Arc::new(FeedStatus::new("binance".parse().unwrap(), instruments, Pace::Live))
+}
+
+/// Limits that no test reaches that is not about them.
+fn rules() -> Rules {
+    Rules {
+        requests_max: 1_000_000,
+        requests_ip_max: 1_000_000,
+        failures_ip_max: 1_000_000,
+        ..Rules::default()
+    }
+}
+
+fn gate(ledger: &Arc<Memory>, clock: &Arc<TestClock>) -> Gate {
+    let register = Arc::new(Register::new(ledger.clone(), clock.clone()));
+    let trail = Trail::new(ledger.clone(), clock.clone(), "node-1".parse().unwrap());
+    let text = TokenKeys::drawn(Algorithm::Hs256);
+    let token_keys = TokenKeys::read(text.expose_secret()).unwrap();
+    Gate::new(token_keys, rules(), register, Arc::new(trail))
+}
+
+/// What the door of a test stands on.
+fn app(
+    clock: &Arc<TestClock>,
+    (ledger, market): (Arc<Memory>, Arc<Memory>),
+    feed: &Arc<FeedStatus>,
+    settings: Settings,
+    store: Option<Store>,
+) -> App {
+    let keep = Arc::new(TestKeep::default());
+    App {
+        views: Arc::new(Views::new(vec![feed.venue.clone()])),
+        feeds: Arc::new(FeedBoard::new([Arc::clone(feed)])),
+        clock: clock.clone(),
+        desk: Arc::new(Desk::new(ledger.clone(), keep, clock.clone())),
+        terms: Arc::new(terms()),
+        store,
+        opening: Opening::shut(),
+        gate: Arc::new(gate(&ledger, clock)),
+        settings,
+        ledger,
+        market,
+    }
+}
+
+/// What a door of a test stands on that has no house around it.
+pub(crate) fn foundation(settings: Settings) -> App {
+    let clock = Arc::new(TestClock::at(NOON));
+    let logs = (Arc::new(Memory::new(Log::Ledger)), Arc::new(Memory::new(Log::Market)));
+    app(&clock, logs, &feed(), settings, None)
+}
+
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) feed: Arc<FeedStatus>,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    /// Writes down who came; what waits is written when the house stops.
+    pub(crate) recording: JoinHandle<Result<(), LogError>>,
     pub(crate) views: Arc<Views>,
     pub(crate) market: Arc<Memory>,
     pub(crate) opening: Opening,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) ledger: Arc<Memory>,
-}
-
-/// What came back, as it came.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then_some(value.trim())
-        })
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
 }
 
 /// A trade of id, time, price, quantity; the even ids are sold.
@@ -209,33 +252,38 @@ impl House {
 
     async fn build(market: Arc<Memory>, settings: Settings, store: Option<Store>) -> Self {
         let clock = Arc::new(TestClock::at(NOON));
-        let venue: Venue = "binance".parse().unwrap();
-        let instruments = vec!["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()];
-        let feed = Arc::new(FeedStatus::new(venue.clone(), instruments, Pace::Live));
-        let views = Arc::new(Views::new(vec![venue]));
+        let ledger = Arc::new(Memory::new(Log::Ledger));
+        let feed = feed();
+        let logs = (Arc::clone(&ledger), Arc::clone(&market));
+        let app = app(&clock, logs, &feed, settings, store);
+        let (views, opening, gate) = (app.views.clone(), app.opening.clone(), app.gate.clone());
+        tokio::spawn(projector::follow(Log::Ledger, ledger.clone(), Arc::clone(&views)));
+        let stop = CancellationToken::new();
+        let (trail, stopped) = (Arc::clone(&gate.trail), stop.clone().cancelled_owned());
+        let recording = tokio::spawn(async move { trail.run(stopped).await });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ledger = Arc::new(Memory::new(Log::Ledger));
-        let keep = Arc::new(TestKeep::default());
-        let log = Arc::clone(&ledger) as Arc<dyn EventLog>;
-        let desk = Arc::new(Desk::new(log, keep, Arc::clone(&clock) as Arc<dyn Clock>));
-        let read = Arc::clone(&ledger) as Arc<dyn ReadLog>;
-        tokio::spawn(projector::follow(Log::Ledger, read, Arc::clone(&views)));
-        let (stop, opening) = (CancellationToken::new(), Opening::shut());
-        let app = App {
-            views: Arc::clone(&views),
-            feeds: Arc::new(FeedBoard::new([Arc::clone(&feed)])),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ledger: Arc::clone(&ledger) as Arc<dyn ReadLog>,
-            market: Arc::clone(&market) as Arc<dyn ReadLog>,
-            desk,
-            terms: Arc::new(terms()),
-            store,
-            opening: opening.clone(),
-            settings,
-        };
-        let serving = tokio::spawn(routes::serve(listener, app, stop.clone()));
-        Self { address, clock, feed, stop, serving, views, market, opening, ledger }
+        let serving = tokio::spawn(routes::serve(listener, None, app, stop.clone()));
+        Self {
+            address,
+            clock,
+            feed,
+            stop,
+            serving,
+            recording,
+            views,
+            market,
+            opening,
+            gate,
+            ledger,
+        }
+    }
+
+    /// Changes the rules of the door while it is open.
+    pub(crate) fn ruled(&self, change: impl FnOnce(&mut Rules)) {
+        let mut rules = Rules::clone(&self.gate.rules.load());
+        change(&mut rules);
+        self.gate.rules.store(Arc::new(rules));
     }
 
     /// Puts events into the log and shows them to the views.
@@ -259,52 +307,22 @@ impl House {
         self.views.fold(Log::Ledger, &entries);
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[]).await
-    }
-
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            request.extend([name, ": ", value, "\r\n"]);
-        }
-        self.send(request + "\r\n").await
-    }
-
-    /// Sends a body of JSON.
-    pub(crate) async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        body: &str,
-        headers: &[(&str, &str)],
-    ) -> Answer {
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in headers {
-            request.extend([name, ": ", value, "\r\n"]);
-        }
-        self.send(request + "\r\n" + body).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        self.call("POST", path, body, &[]).await
-    }
-
-    /// Opens the account of the stand-in, with money in it.
+    /// Opens the trader's account, with money in it.
     pub(crate) async fn fund(&self, amount: &str) {
-        let opened = self.post("/v1/operator/accounts", r#"{"account":"demo"}"#).await;
+        self.fund_for(TRADER, amount).await;
+    }
+
+    /// Opens an account, with money in it.
+    pub(crate) async fn fund_for(&self, account: &str, amount: &str) {
+        let body = format!(r#"{{"account":"{account}"}}"#);
+        let opened = self.post("/v1/operator/accounts", &body).await;
         assert_eq!(opened.status, 201, "{}", opened.body);
         let body = format!(r#"{{"amount":"{amount}"}}"#);
-        let paid = self.post("/v1/operator/accounts/demo/deposits", &body).await;
+        let paid = self.post(&format!("/v1/operator/accounts/{account}/deposits"), &body).await;
         assert_eq!(paid.status, 201, "{}", paid.body);
     }
 
-    /// A house in which BTC trades at 64,000, and the stand-in has an account with money in it.
+    /// A house in which BTC trades at 64,000, and the trader has an account with money in it.
     pub(crate) async fn trading() -> Self {
         let house = Self::open().await;
         house.trade(1, "64000.00").await;
@@ -318,7 +336,7 @@ impl House {
         self.record("market-binance.BTC-USDT", ticks).await;
     }
 
-    /// Opens a position of the stand-in, and returns its name.
+    /// Opens a position of the trader, and returns its name.
     pub(crate) async fn position(&self, body: &str) -> String {
         let opened = self.post("/v1/portfolio/positions", body).await;
         assert_eq!(opened.status, 201, "{}", opened.body);
@@ -328,17 +346,6 @@ impl House {
     /// Returns how many entries the ledger has.
     pub(crate) async fn written(&self) -> u64 {
         self.ledger.head().await.unwrap().0
-    }
-
-    pub(crate) async fn send(&self, request: String) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let place = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..place].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head, body: String::from_utf8_lossy(&answer[place + 4..]).into_owned() }
     }
 }
 

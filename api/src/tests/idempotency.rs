@@ -1,8 +1,15 @@
 //! A command happens once, and is seen by whoever sent it.
 
-use domain::observation::Listing;
+use std::sync::{Arc, mpsc};
 
-use crate::tests::house::{Answer, House};
+use domain::event::Event;
+use domain::market::event::MarketEvent;
+use domain::observation::Listing;
+use eventlog::log::ReadLog;
+use tokio::sync::oneshot;
+
+use crate::tests::asking::Answer;
+use crate::tests::house::{House, append};
 
 const POSITIONS: &str = "/v1/portfolio/positions";
 const LONG: &str = r#"{"symbol":"BTC-USDT","size":"0.5","type":"long"}"#;
@@ -156,12 +163,38 @@ async fn a_client_sees_at_once_what_it_wrote() {
     }
 }
 
-#[tokio::test]
-async fn a_token_that_the_views_never_reach_is_told() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_the_views_do_not_reach_in_time_is_told() {
     let house = House::trading().await;
-    let answer = house.get("/v1/portfolio/account?after=ledger:1000000").await;
+    // Nothing is folded as long as somebody looks at the views at rest.
+    let (views, (over, until)) = (Arc::clone(&house.views), mpsc::channel::<()>());
+    let (begun, resting) = oneshot::channel();
+    let looking = tokio::task::spawn_blocking(move || {
+        views.at_rest(|_| {
+            begun.send(()).unwrap();
+            until.recv().unwrap();
+        });
+    });
+    resting.await.unwrap();
+    let gone = vec![Event::Market(MarketEvent::FeedGapFilled { first_id: 1, last_id: 2 })];
+    append(&house.ledger, "gaps-binance.BTC-USDT", gone).await;
+    let head = house.ledger.head().await.unwrap();
+
+    let answer = house.get(&format!("/v1/portfolio/account?after=ledger:{head}")).await;
+
+    over.send(()).unwrap();
+    looking.await.unwrap();
     assert_eq!((answer.status, &answer.json()["code"]), (503, &"SYS_002".into()));
     assert_eq!(answer.header("Retry-After"), Some("5"));
+    let answer = house.get(&format!("/v1/portfolio/account?after=ledger:{head}")).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_that_no_command_has_is_told_from_one_that_takes_a_while() {
+    let house = House::trading().await;
+    let answer = house.get("/v1/portfolio/account?after=ledger:1000000").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (404, &"404".into()));
 
     assert_eq!(house.get("/v1/portfolio/positions?after").await.status, 400);
     for token in ["x", "ledger:", "market:1", "ledger:-1"] {

@@ -53,7 +53,7 @@ async fn told(client: &mut Client, id: &str, wished: impl Fn(&Value) -> bool) ->
 async fn positions_are_told_as_they_stand_and_then_as_they_change() {
     let house = house().await;
     let first = open(&house, "long").await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
 
     let ack = client.ask(POSITIONS).await;
     assert_eq!((&ack["type"], &ack["channel"]), (&"ack".into(), &"positions".into()));
@@ -83,7 +83,7 @@ async fn positions_are_told_as_they_stand_and_then_as_they_change() {
 #[tokio::test]
 async fn what_is_opened_and_closed_between_two_looks_is_told_all_the_same() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     let slowly = r#"{"id":1,"action":"subscribe","channel":"positions","max_rate_ms":700}"#;
     client.ask(slowly).await;
     assert_eq!(next(&mut client).await["positions"], json!([]));
@@ -99,7 +99,7 @@ async fn what_is_opened_and_closed_between_two_looks_is_told_all_the_same() {
 async fn who_has_missed_more_closings_than_are_remembered_begins_anew() {
     let house = house().await;
     let first = open(&house, "long").await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     let slowly = r#"{"id":1,"action":"subscribe","channel":"positions","max_rate_ms":3000}"#;
     client.ask(slowly).await;
     assert_eq!(next(&mut client).await["positions"][0]["position_id"], *first);
@@ -117,7 +117,7 @@ async fn who_has_missed_more_closings_than_are_remembered_begins_anew() {
 #[tokio::test]
 async fn the_account_is_told_as_it_stands_and_then_as_it_changes() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
 
     client.ask(ACCOUNT).await;
     let whole = next(&mut client).await;
@@ -134,7 +134,7 @@ async fn the_account_is_told_as_it_stands_and_then_as_it_changes() {
 #[tokio::test]
 async fn an_account_that_is_not_open_is_told_when_it_is() {
     let house = House::open().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
 
     client.ask(ACCOUNT).await;
     let error = next(&mut client).await;
@@ -149,7 +149,7 @@ async fn an_account_that_is_not_open_is_told_when_it_is() {
 async fn a_mark_that_has_grown_old_is_said_to_be_stale() {
     let house = house().await;
     let id = open(&house, "long").await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     client.ask(POSITIONS).await;
     let (_, position) = told(&mut client, &id, |_| true).await;
     assert_eq!(position["stale"], false);
@@ -163,7 +163,7 @@ async fn a_mark_that_has_grown_old_is_said_to_be_stale() {
 #[tokio::test]
 async fn ones_own_channels_are_listed_left_and_joined_again() {
     let house = house().await;
-    let mut client = Client::extended(&house).await;
+    let mut client = Client::trader(&house).await;
     client.ask(POSITIONS).await;
     next(&mut client).await;
 

@@ -29,8 +29,10 @@ async fn every_operation_has_an_id_and_says_how_it_fails() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for operation in methods.as_object().unwrap().values() {
             assert!(operation["operationId"].is_string(), "{path}");
-            for status in ["400", "404", "405", "429", "500", "503"] {
-                let body = &operation["responses"][status]["content"]["application/problem+json"];
+            for status in ["400", "401", "403", "404", "405", "414", "429", "500", "503"] {
+                let reference = &operation["responses"][status]["$ref"];
+                let response = document.pointer(&reference.as_str().unwrap()[1..]).unwrap();
+                let body = &response["content"]["application/problem+json"];
                 assert_eq!(body["schema"]["$ref"], "#/components/schemas/ErrorBody", "{path}");
             }
         }
@@ -53,7 +55,39 @@ async fn a_body_that_is_asked_for_has_no_other_fields() {
             }
         }
     }
-    assert_eq!(bodies, 8);
+    assert_eq!(bodies, 11);
+}
+
+#[tokio::test]
+async fn every_operation_says_who_may_ask_for_it_and_how_often() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+    let schemes = &document["components"]["securitySchemes"];
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            let security = operation["security"].as_array().unwrap();
+            assert!(!security.is_empty(), "{path}");
+            for scheme in security {
+                let name = scheme.as_object().unwrap().keys().next().unwrap();
+                assert!(schemes[name].is_object(), "{path} {name}");
+            }
+            assert!(operation["description"].as_str().unwrap().contains("Needs "), "{path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = match response["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => response,
+                };
+                let is_let_in = !matches!(status.as_str(), "401" | "403" | "405");
+                for header in ["RateLimit-Policy", "RateLimit", "X-RateLimit-Remaining"] {
+                    let told = response["headers"][header].is_object();
+                    assert_eq!(told, is_let_in, "{path} {status} {header}");
+                }
+                let challenged = response["headers"]["WWW-Authenticate"].is_object();
+                assert_eq!(challenged, status == "401", "{path} {status}");
+            }
+        }
+    }
+    assert_eq!(schemes["ApiKey"]["name"], "X-API-Key");
 }
 
 #[tokio::test]

@@ -102,8 +102,9 @@ async fn a_body_that_is_no_object_is_refused() {
         let body = order("x", "");
         let request = format!(
             "POST {POSITIONS} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
-             Content-Type: {content}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
+             Content-Type: {content}\r\nContent-Length: {}\r\n{}\r\n{body}",
+            body.len(),
+            house.fields(POSITIONS, &[])
         );
         let answer = house.send(request).await;
         assert_eq!((answer.status, &answer.json()["code"]), (415, &"415".into()), "{content}");

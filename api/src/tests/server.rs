@@ -1,12 +1,16 @@
 //! Connections: who is closed, and how the server stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::tests::house::House;
+use crate::tests::https::{self, SecureHouse};
+use crate::tls::{H2, HTTP_1_1};
 
 #[tokio::test]
 async fn a_connection_that_does_not_get_its_head_out_is_closed() {
@@ -41,6 +45,64 @@ async fn an_address_has_only_so_many_connections() {
 
     let mut second = TcpStream::connect(house.address).await.unwrap();
     assert_eq!(second.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_connects_for_many() {
+    let settings = Settings { connections_ip_max: 1, ..Settings::default() };
+    let house = House::with(settings).await;
+    house.ruled(|rules| rules.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
+    let _kept = [connected(&house).await, connected(&house).await];
+
+    assert_eq!(house.get("/livez").await.status, 200);
+}
+
+/// Returns a connection that has been accepted: it was answered once.
+async fn connected(house: &House) -> TcpStream {
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+    stream
+}
+
+#[tokio::test]
+async fn an_address_may_not_shake_hands_without_end() {
+    let house = SecureHouse::open().await;
+    let rules = Rules { requests_ip_max: 3, ..Rules::default() };
+    house.gate.rules.store(Arc::new(rules));
+    for _ in 0..3 {
+        drop(house.connect(&[HTTP_1_1]).await);
+    }
+
+    assert!(house.try_connect(&house.issued, &[HTTP_1_1]).await.is_err());
+}
+
+#[tokio::test]
+async fn who_is_denied_is_told_so_once() {
+    let house = House::open().await;
+    house.ruled(|rules| rules.deny = vec!["127.0.0.1".parse().unwrap()]);
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let twice = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2);
+    stream.write_all(&twice).await.unwrap();
+    let mut answer = Vec::new();
+    // What comes after the answer may be lost with the connection.
+    while matches!(stream.read_buf(&mut answer).await, Ok(1..)) {}
+
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+}
+
+#[tokio::test]
+async fn who_is_denied_behind_tls_is_told_so_in_the_older_protocol() {
+    let house = SecureHouse::open().await;
+    let rules = Rules { deny: vec!["127.0.0.1".parse().unwrap()], ..Rules::default() };
+    house.gate.rules.store(Arc::new(rules));
+    let mut stream = house.connect(&[H2, HTTP_1_1]).await;
+
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(HTTP_1_1));
+    assert_eq!(https::get(&mut stream, "/livez", "keep-alive").await, 403);
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or_default(), 0);
 }
 
 #[tokio::test]

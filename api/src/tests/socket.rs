@@ -9,6 +9,7 @@ use expect_test::expect;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use crate::rules::Rules;
 use crate::settings::{Settings, WsSettings};
 use crate::tests::client::Client;
 use crate::tests::house::{House, append, tick};
@@ -177,8 +178,9 @@ async fn what_is_not_understood_is_said_in_the_language_of_the_handshake() {
 
 #[tokio::test]
 async fn only_our_own_pages_and_listed_ones_may_connect() {
-    let settings = Settings { origins: vec!["https://app.example".into()], ..Settings::default() };
-    let house = House::with(settings).await;
+    let house = House::open().await;
+    let origins = vec!["https://app.example".into()];
+    house.gate.rules.store(Arc::new(Rules { origins, ..Rules::default() }));
     let own = format!("http://{}", house.address);
     for (origin, status) in [
         (own.as_str(), None),
@@ -190,6 +192,9 @@ async fn only_our_own_pages_and_listed_ones_may_connect() {
         let connected = Client::connect(&house, "/ws/market", &[("origin", origin)]).await;
         assert_eq!(connected.err(), status, "{origin}");
     }
+    let endless = format!("{}.example", "a".repeat(512));
+    let headers = [("host", endless.as_str()), ("origin", &format!("http://{endless}"))];
+    assert_eq!(Client::connect(&house, "/ws/market", &headers).await.err(), Some(403));
 }
 
 #[tokio::test]

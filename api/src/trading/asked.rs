@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::body::{Body, Fields};
 use crate::positions::SideBody;
-use crate::scalar::{Dec, Symbol};
+use crate::scalar::{Positive, Symbol, Times};
 
 /// A position that is asked for.
 #[derive(Debug)]
@@ -27,26 +27,26 @@ pub struct Asked {
 pub struct OpenPositionBody {
     symbol: Symbol,
     /// A string, or a number of at most 15 digits.
-    size: Dec,
+    size: Positive,
     #[oai(rename = "type")]
     side: SideBody,
     /// How many times its margin the position costs, with at most two digits after the point.
     #[oai(default = "one")]
-    leverage: Dec,
+    leverage: Times,
     /// In netting mode: reduces or closes what is held on the other side, and opens nothing.
     #[oai(default)]
     pub reduce_only: bool,
 }
 
-fn one() -> Dec {
-    Dec(Decimal::ONE)
+fn one() -> Times {
+    Times(Decimal::ONE)
 }
 
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
 pub struct ReducePositionBody {
     /// How much of the position is closed: a string, or a number of at most 15 digits.
-    size: Dec,
+    size: Positive,
 }
 
 impl Body for OpenPositionBody {

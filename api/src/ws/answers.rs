@@ -5,6 +5,7 @@ use domain::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::principal::Principal;
 use crate::problem::Language;
 use crate::ws::protocol::{Channel, OwnChannel, Rejection};
 use crate::ws::topic::{Subject, TopicKey};
@@ -116,6 +117,30 @@ struct ListFrame<'a> {
 
 pub fn list(id: &Value, subscriptions: &[Listed<'_>], epoch: &str) -> String {
     text(&ListFrame { r#type: "ack", id, action: "list", subscriptions, epoch })
+}
+
+#[derive(Serialize)]
+struct AuthenticatedFrame<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+    action: &'static str,
+    account: &'a str,
+    role: &'static str,
+    /// None, of what does not expire.
+    expires_at: Option<String>,
+}
+
+/// Says whose the session is now, and for how long.
+pub fn authenticated(id: Option<&Value>, principal: &Principal) -> String {
+    text(&AuthenticatedFrame {
+        r#type: "ack",
+        id,
+        action: "auth",
+        account: principal.account.as_str(),
+        role: principal.role.as_str(),
+        expires_at: principal.expires_at.map(Timestamp::to_millis_text),
+    })
 }
 
 #[derive(Serialize)]

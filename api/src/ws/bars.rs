@@ -99,7 +99,12 @@ impl Bars {
                     MarketEvent::BookSnapshotObserved { told, .. }
                     | MarketEvent::BookDiffObserved { told, .. },
                 ) => told.venue_time,
-                Event::Market(_) | Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => {
+                Event::Market(_)
+                | Event::Candle(_)
+                | Event::Account(_)
+                | Event::Refusal(_)
+                | Event::Key(_)
+                | Event::Access(_) => {
                     continue;
                 }
             };

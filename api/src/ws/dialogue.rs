@@ -14,11 +14,12 @@ use tracing::warn;
 use crate::problem::Code;
 use crate::ws::answers::{self, GapReason, Listed, Resumed};
 use crate::ws::bell::{Listener, Slot};
+use crate::ws::ending::Ending;
 use crate::ws::own::OwnSubscription;
 use crate::ws::protocol::{Action, From, Mode, OwnChannel, Rejection, Request, Subscribe};
 use crate::ws::resume::{FromLog, RESUME_ENTRIES_MAX};
 use crate::ws::sequence;
-use crate::ws::session::{Ending, Session};
+use crate::ws::session::Session;
 use crate::ws::subscription::{Stage, Subscription, SubscriptionKey};
 use crate::ws::topic::{Ring, Subject, Topic, TopicKey};
 
@@ -53,6 +54,7 @@ impl Session {
                 self.acknowledge(id, ("unsubscribe", channel.as_str()), &[], &[], None);
                 Ok(())
             }
+            Action::Auth(presented) => return self.authenticate(id, &presented),
             Action::List => self.list(id).await,
             Action::Ping => {
                 if id.is_some() || self.mode == Mode::Extended {
@@ -72,6 +74,10 @@ impl Session {
         id: Option<Value>,
         mut subscribe: Subscribe,
     ) -> Result<(), LogError> {
+        if let Err(rejection) = self.may_hear(subscribe.channel) {
+            self.reject(&Rejection { id, ..rejection });
+            return Ok(());
+        }
         let now = Now {
             epoch: self.hub.epoch(self.app.market.as_ref()).await?,
             head: self.app.market.head().await?,
@@ -112,10 +118,14 @@ impl Session {
 
     /// Lets the client listen to its own account: first to all there is, then to what changes.
     fn subscribe_own(&mut self, id: Option<Value>, channel: OwnChannel, pause: Duration) {
+        let account = match self.may_hear_own(channel) {
+            Ok(principal) => principal.account.clone(),
+            Err(rejection) => return self.reject(&Rejection { id, ..rejection }),
+        };
         let slot = self.next_slot();
         let listener = Arc::new(Listener::new(slot, Arc::clone(&self.bell)));
         let pause = pause.max(self.app.settings.ws.own_every);
-        let (account, owners) = (self.account.clone(), Arc::clone(self.hub.owners()));
+        let owners = Arc::clone(self.hub.owners());
         let subscription = OwnSubscription::new((channel, account), listener, owners, pause);
         if let Some(replaced) = self.own_slots.insert(channel, slot) {
             self.own.remove(&replaced);

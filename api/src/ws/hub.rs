@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::settings::WsSettings;
 use crate::ws::bell::Listener;
 use crate::ws::owners::Owners;
+use crate::ws::roster::Roster;
 use crate::ws::topic::{RingLimits, Topic, TopicKey};
 
 /// Topics that are kept although nobody listens, for those who come back. Beyond it the one that is
@@ -39,6 +40,7 @@ pub struct Hub {
     first_epoch: String,
     sessions: AtomicU64,
     owners: Arc<Owners>,
+    roster: Arc<Roster>,
 }
 
 impl Hub {
@@ -53,6 +55,7 @@ impl Hub {
             first_epoch: name(&format!("empty {}", settings.lot)),
             sessions: AtomicU64::new(0),
             owners: Arc::default(),
+            roster: Arc::default(),
         }
     }
 
@@ -129,6 +132,11 @@ impl Hub {
     /// Returns those who listen to an account of their own.
     pub const fn owners(&self) -> &Arc<Owners> {
         &self.owners
+    }
+
+    /// Returns those who have said whose they are.
+    pub const fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// Returns the number of a session: 1, 2, 3…

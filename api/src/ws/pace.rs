@@ -55,6 +55,7 @@ pub struct Deadlines {
     ping_every: Duration,
     pong_patience: Duration,
     heartbeat_every: Duration,
+    renew_patience: Duration,
     ping_at: Instant,
     gone_at: Instant,
     /// A ping is out.
@@ -65,7 +66,25 @@ pub struct Deadlines {
     subscribe_by: Option<Instant>,
     /// `None` on plain connections, and once it was said.
     closing_at: Option<Instant>,
+    /// `None` while nobody is known, and of those who do not expire.
+    expiry: Option<Expiry>,
     ends_at: Instant,
+}
+
+/// The end of what a client presented.
+#[derive(Debug, Clone, Copy)]
+enum Expiry {
+    At(Instant),
+    /// It has expired. A new token must come by then.
+    RenewBy(Instant),
+}
+
+impl Expiry {
+    const fn next(self) -> Instant {
+        match self {
+            Self::At(at) | Self::RenewBy(at) => at,
+        }
+    }
 }
 
 /// What is due.
@@ -74,6 +93,10 @@ pub enum Overdue {
     /// No subscription came.
     Idle,
     NoPong,
+    /// What the client presented is not good any more.
+    Expired,
+    /// And nothing new came.
+    NotRenewed,
     Ended,
     Closing,
     Heartbeat,
@@ -88,18 +111,21 @@ impl Deadlines {
             ping_every: settings.ping_every,
             pong_patience: settings.pong_patience,
             heartbeat_every: settings.heartbeat_every,
+            renew_patience: settings.renew_patience,
             ping_at: now + settings.ping_every,
             gone_at: now + settings.pong_patience,
             pinged: false,
             heartbeat_at: extended(now + settings.heartbeat_every),
             subscribe_by: Some(now + settings.subscribe_patience),
             closing_at: extended(now + settings.life.saturating_sub(settings.closing_ahead)),
+            expiry: None,
             ends_at,
         }
     }
 
     pub fn next(&self) -> Instant {
-        let optional = [self.heartbeat_at, self.subscribe_by, self.closing_at];
+        let expiry = self.expiry.map(Expiry::next);
+        let optional = [self.heartbeat_at, self.subscribe_by, self.closing_at, expiry];
         let always = [self.ping_at, self.gone_at, self.ends_at];
         optional.into_iter().flatten().chain(always).min().unwrap_or(self.ends_at)
     }
@@ -114,6 +140,20 @@ impl Deadlines {
         self.subscribe_by = None;
     }
 
+    /// The client has presented something that is good until then; `None` means for good.
+    pub fn good_until(&mut self, at: Option<Instant>) {
+        self.expiry = at.map(Expiry::At);
+    }
+
+    /// Whether what the client presented is not good any more.
+    pub fn has_expired(&self, now: Instant) -> bool {
+        match self.expiry {
+            None => false,
+            Some(Expiry::At(at)) => at <= now,
+            Some(Expiry::RenewBy(_)) => true,
+        }
+    }
+
     /// Returns the first thing that is due, which then counts as done.
     pub fn pass(&mut self, now: Instant) -> Option<Overdue> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -125,6 +165,14 @@ impl Deadlines {
         }
         if self.ends_at <= now {
             return Some(Overdue::Ended);
+        }
+        match self.expiry {
+            Some(Expiry::At(at)) if at <= now => {
+                self.expiry = Some(Expiry::RenewBy(now + self.renew_patience));
+                return Some(Overdue::Expired);
+            }
+            Some(Expiry::RenewBy(at)) if at <= now => return Some(Overdue::NotRenewed),
+            Some(_) | None => {}
         }
         if due(self.closing_at) {
             self.closing_at = None;
@@ -188,6 +236,35 @@ mod tests {
                 (45, Heartbeat)
             ]
         );
+    }
+
+    #[test]
+    fn who_has_expired_must_send_a_new_token_in_time() {
+        let second = Duration::from_secs(1);
+        let settings = WsSettings { renew_patience: 30 * second, ..WsSettings::default() };
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(&settings, Mode::Plain, start);
+        deadlines.subscribed();
+        assert!(!deadlines.has_expired(start));
+
+        deadlines.good_until(Some(start + 5 * second));
+        assert_eq!(deadlines.next(), start + 5 * second);
+        assert!(!deadlines.has_expired(start + 4 * second));
+        // Also before anybody has looked.
+        assert!(deadlines.has_expired(start + 5 * second));
+        let late = start + 6 * second;
+        assert_eq!(deadlines.pass(late), Some(Overdue::Expired));
+        assert_eq!(deadlines.pass(late), None, "it is said once");
+        assert!(deadlines.has_expired(late));
+
+        deadlines.good_until(None);
+        assert!(!deadlines.has_expired(late));
+        deadlines.good_until(Some(start + 10 * second));
+        deadlines.heard(start + 10 * second);
+        assert_eq!(deadlines.pass(start + 10 * second), Some(Overdue::Expired));
+        deadlines.heard(start + 40 * second);
+        assert_eq!(deadlines.pass(start + 39 * second), Some(Ping));
+        assert_eq!(deadlines.pass(start + 40 * second), Some(Overdue::NotRenewed));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::candle::Interval;
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -67,14 +68,14 @@ impl OwnChannel {
 }
 
 /// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Given back in the answer. Without one there is no answer but errors.
     pub id: Option<Value>,
     pub action: Action,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Action {
     Subscribe(Subscribe),
     Unsubscribe(Subscribe),
@@ -83,6 +84,15 @@ pub enum Action {
     UnsubscribeOwn(OwnChannel),
     List,
     Ping,
+    Auth(Presented),
+}
+
+/// What a client presents to say who it is.
+#[derive(Debug, Clone)]
+pub enum Presented {
+    Token(SecretString),
+    Key(SecretString),
+    Ticket(SecretString),
 }
 
 /// What is listened to, and how.
@@ -176,10 +186,7 @@ impl Request {
             }
             "list" => Action::List,
             "ping" => Action::Ping,
-            "auth" => {
-                let detail = "authentication is not served yet; what is served needs none";
-                return Err(Rejection::new(Code::WsNotAuthenticated, detail));
-            }
+            "auth" => Action::Auth(Presented::take(&mut message)?),
             other => {
                 let detail = format!("action {other:?} is not served by this version");
                 return Err(Rejection::new(Code::WsUnknown, detail));
@@ -223,6 +230,22 @@ impl Subscribe {
             wishes: Wishes::take(message, channel)?,
             from: From::take(message)?,
         })
+    }
+}
+
+impl Presented {
+    fn take(message: &mut Map<String, Value>) -> Result<Self, Rejection> {
+        let mut given = ["token", "api_key", "ticket"]
+            .into_iter()
+            .filter_map(|kind| message.remove(kind).map(|value| (kind, value)));
+        // Nothing that is said about it repeats it.
+        match (given.next(), given.next()) {
+            (Some(("token", Value::String(text))), None) => Ok(Self::Token(text.into())),
+            (Some(("api_key", Value::String(text))), None) => Ok(Self::Key(text.into())),
+            (Some((_, Value::String(text))), None) => Ok(Self::Ticket(text.into())),
+            (Some((kind, _)), None) => Err(bad(format!("{kind} must be a string"))),
+            _ => Err(bad("auth takes exactly one of token, api_key and ticket")),
+        }
     }
 }
 
@@ -341,100 +364,4 @@ fn take_text(message: &mut Map<String, Value>, key: &str) -> Result<String, Reje
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Action, Code> {
-        let read = Request::read(text, Mode::Extended);
-        read.map(|request| request.action).map_err(|rejection| rejection.code)
-    }
-
-    #[test]
-    fn a_message_is_taken_whole_or_not_at_all() {
-        for (text, code) in [
-            ("", Code::WsNotJson),
-            ("[]", Code::WsNotJson),
-            (r#"{"action":"subscribe""#, Code::WsNotJson),
-            (r#"{"channel":"market"}"#, Code::WsBadParameter),
-            (r#"{"action":"buy","channel":"market"}"#, Code::WsUnknown),
-            (
-                r#"{"action":"subscribe","channel":"positions","symbol":"A-B"}"#,
-                Code::WsBadParameter,
-            ),
-            (r#"{"action":"subscribe","channel":"risk","symbol":"A-B"}"#, Code::WsUnknown),
-            (r#"{"action":"subscribe","channel":"market"}"#, Code::WsBadParameter),
-            (r#"{"action":"subscribe","channel":"market","symbols":"A-B"}"#, Code::WsBadParameter),
-            (r#"{"action":"ping","channel":"market"}"#, Code::WsBadParameter),
-            (r#"{"action":"list"}"#, Code::WsBadParameter),
-            (r#"{"action":"auth","ticket":"t"}"#, Code::WsNotAuthenticated),
-        ] {
-            assert_eq!(read(text), Err(code), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_refused_where_it_has_no_effect_or_no_such_value() {
-        for (channel, keys) in [
-            ("market", r#""id":{}"#),
-            ("market", r#""from_seq":1"#),
-            ("market", r#""epoch":"e""#),
-            ("market", r#""from_seq":-1,"epoch":"e""#),
-            ("market", r#""from_seq":1,"epoch":2"#),
-            ("market", r#""depth":10"#),
-            ("market", r#""interval":"1m""#),
-            ("market", r#""max_rate_ms":60001"#),
-            ("market", r#""on_slow":"wait""#),
-            ("orderbook", r#""depth":0"#),
-            ("orderbook", r#""depth":101"#),
-            ("orderbook", r#""depth":"10""#),
-            ("orderbook", r#""mode":"both""#),
-            ("orderbook", r#""interval":"1m""#),
-            ("candles", r#""interval":"2m""#),
-            ("candles", r#""mode":"delta""#),
-            ("candles", r#""speed":1"#),
-            ("positions", r#""depth":1"#),
-        ] {
-            let text =
-                format!(r#"{{"action":"subscribe","channel":"{channel}","symbol":"A-B",{keys}}}"#);
-            assert_eq!(read(&text), Err(Code::WsBadParameter), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_subscription_says_what_and_how() {
-        let text = r#"{"action":"subscribe","channel":"orderbook","symbols":["A-B","C-D","A-B"],
-            "symbol":"E-F","depth":25,"mode":"delta","max_rate_ms":250,"on_slow":"disconnect",
-            "from_seq":266752,"epoch":"e"}"#;
-        let Ok(Action::Subscribe(subscribe)) = read(text) else { panic!() };
-
-        assert_eq!(subscribe.symbols, ["A-B", "C-D", "E-F"]);
-        assert_eq!(subscribe.from, Some(From { seq: 266_752, epoch: "e".into() }));
-        let wishes = subscribe.wishes;
-        assert_eq!((wishes.depth, wishes.deltas), (25, true));
-        assert_eq!((wishes.pause.as_millis(), wishes.on_slow), (250, OnSlow::Disconnect));
-    }
-
-    #[test]
-    fn a_channel_of_ones_own_has_no_symbols() {
-        let text = r#"{"action":"subscribe","channel":"positions","max_rate_ms":500}"#;
-        let pause = Duration::from_millis(500);
-        assert_eq!(read(text), Ok(Action::SubscribeOwn(OwnChannel::Positions, pause)));
-        let text = r#"{"action":"unsubscribe","channel":"account"}"#;
-        assert_eq!(read(text), Ok(Action::UnsubscribeOwn(OwnChannel::Account)));
-    }
-
-    #[test]
-    fn a_plain_connection_has_the_keys_of_the_specification() {
-        let plain = |text| Request::read(text, Mode::Plain).map_err(|rejection| rejection.code);
-
-        let book = r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B","depth":10}"#;
-        assert!(plain(book).is_ok());
-        let candles = r#"{"action":"subscribe","channel":"candles","symbol":"A-B"}"#;
-        assert_eq!(plain(candles), Err(Code::WsUnknown));
-        let own = r#"{"action":"subscribe","channel":"account"}"#;
-        assert_eq!(plain(own), Err(Code::WsUnknown));
-        let deltas =
-            r#"{"action":"subscribe","channel":"orderbook","symbol":"A-B","mode":"delta"}"#;
-        assert_eq!(plain(deltas), Err(Code::WsBadParameter));
-    }
-}
+mod tests;

@@ -1,19 +1,16 @@
 //! One WebSocket: what its client asks for, what it is due, and when it must go.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::name::AccountId;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -24,7 +21,9 @@ use crate::app::App;
 use crate::problem::{Code, Language};
 use crate::ws::answers;
 use crate::ws::bell::{Bell, Slot};
+use crate::ws::ending::{self, Ending, IDLE, SLOW, UNAUTHENTICATED};
 use crate::ws::hub::Hub;
+use crate::ws::identity::Identity;
 use crate::ws::outbox::{NotWritten, Outbox};
 use crate::ws::own::OwnSubscription;
 use crate::ws::pace::{self, Allowance, Deadlines, Overdue, Taken};
@@ -48,7 +47,7 @@ pub struct Session {
     pub(super) subscriptions: BTreeMap<Slot, Subscription>,
     pub(super) slots: BTreeMap<SubscriptionKey, Slot>,
     /// Whose session it is, and what it is told of its own account.
-    pub(super) account: AccountId,
+    pub(super) identity: Identity,
     pub(super) own: BTreeMap<Slot, OwnSubscription>,
     pub(super) own_slots: BTreeMap<OwnChannel, Slot>,
     pub(super) last_slot: Slot,
@@ -69,18 +68,6 @@ pub struct Session {
     heartbeats: u64,
 }
 
-/// Why a session ends.
-#[derive(Debug)]
-pub enum Ending {
-    /// We close, and say why.
-    Close(CloseCode, Cow<'static, str>),
-    /// The client closed, or is gone.
-    Gone,
-}
-
-const SLOW: CloseCode = CloseCode::Library(4409);
-const IDLE: CloseCode = CloseCode::Library(4408);
-
 /// What a session is woken by.
 enum Turn {
     Stop,
@@ -94,19 +81,21 @@ impl Session {
         app: Arc<App>,
         hub: Arc<Hub>,
         stop: CancellationToken,
-        account: AccountId,
+        identity: Identity,
         (mode, language): (Mode, Language),
     ) -> Self {
         let (now, settings) = (Instant::now(), &app.settings.ws);
+        let mut deadlines = Deadlines::new(settings, mode, now);
+        deadlines.good_until(identity.expires(&app));
         Self {
             allowance: Allowance::new(settings, now),
-            deadlines: Deadlines::new(settings, mode, now),
+            deadlines,
             outbox: Outbox::new(settings.write_bytes_max),
             number: hub.next_session(),
             bell: Arc::default(),
             subscriptions: BTreeMap::new(),
             slots: BTreeMap::new(),
-            account,
+            identity,
             own: BTreeMap::new(),
             own_slots: BTreeMap::new(),
             last_slot: Slot(0),
@@ -125,21 +114,34 @@ impl Session {
         }
     }
 
-    /// Serves the client to the end, and closes in order.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S) {
+    /// Serves the client to the end, and closes in order; after `cut` at once.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        stream: S,
+        cut: &CancellationToken,
+    ) {
         let limits = &self.app.settings.ws;
         let config = WebSocketConfig::default()
             .max_message_size(Some(limits.message_bytes_max))
             .max_frame_size(Some(limits.message_bytes_max))
             .read_buffer_size(READ_BYTES);
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let evicted = self.identity.evicted().clone();
         // A panic in a task of its own would be a bare 1006 to the client, and nothing to us.
-        let ending = match AssertUnwindSafe(self.run(&mut socket)).catch_unwind().await {
-            Ok(Ok(())) => Ending::Gone,
-            Ok(Err(ending)) => ending,
-            Err(_) => {
+        let run = AssertUnwindSafe(self.run(&mut socket)).catch_unwind();
+        let ending = match evicted.run_until_cancelled(run).await {
+            Some(Ok(Ok(()))) => Ending::Gone,
+            Some(Ok(Err(ending))) => ending,
+            Some(Err(_)) => {
                 error!("a session panicked");
                 Ending::Close(CloseCode::Error, "our fault".into())
+            }
+            // It is cancelled with `cut`, of which it is a part.
+            None if cut.is_cancelled() => Ending::Gone,
+            None => {
+                // What was not begun is not told any more.
+                self.outbox.tear();
+                Ending::Close(UNAUTHENTICATED, "the key or token was revoked".into())
             }
         };
         debug!(?ending, "a WebSocket ends");
@@ -149,7 +151,8 @@ impl Session {
         if let Ending::Close(code, reason) = ending {
             let frame = CloseFrame { code, reason: (&*reason).into() };
             let patience = self.app.settings.ws.close_patience;
-            close(socket, &mut self.outbox, frame, patience).await;
+            let farewell = ending::close(socket, &mut self.outbox, frame, patience);
+            cut.run_until_cancelled(farewell).await;
         }
     }
 
@@ -230,7 +233,7 @@ impl Session {
         message: Result<Message, Error>,
     ) -> Result<(), Ending> {
         let now = Instant::now();
-        let text = match message.map_err(|error| ending_of(&error))? {
+        let text = match message.map_err(|error| Ending::of(&error))? {
             // One that nobody asked for is a message like others.
             Message::Pong(_) if self.deadlines.heard(now) => return Ok(()),
             Message::Close(_) => {
@@ -274,10 +277,18 @@ impl Session {
         while let Some(overdue) = self.deadlines.pass(Instant::now()) {
             let away = |reason: &'static str| Err(Ending::Close(CloseCode::Away, reason.into()));
             match overdue {
+                Overdue::Idle if self.is_strangers() => {
+                    let reason = "not authenticated in time";
+                    return Err(Ending::Close(UNAUTHENTICATED, reason.into()));
+                }
                 Overdue::Idle => {
                     return Err(Ending::Close(IDLE, "no subscription in time".into()));
                 }
                 Overdue::NoPong => return away("no pong"),
+                Overdue::Expired => self.say_expired(),
+                Overdue::NotRenewed => {
+                    return Err(Ending::Close(UNAUTHENTICATED, "the token has expired".into()));
+                }
                 Overdue::Ended => return away("the connection is too old: connect anew"),
                 Overdue::Closing => self.say_closing("too_old"),
                 Overdue::Heartbeat => {
@@ -288,7 +299,7 @@ impl Session {
                 Overdue::Ping => {
                     self.unflushed = true;
                     let ping = socket.feed(Message::Ping(Bytes::new())).await;
-                    ping.map_err(|error| ending_of(&error))?;
+                    ping.map_err(|error| Ending::of(&error))?;
                 }
             }
         }
@@ -317,9 +328,11 @@ impl Session {
             self.served = slot;
             let left = match (self.subscriptions.get_mut(&slot), self.own.get_mut(&slot)) {
                 (Some(subscription), _) => subscription.collect(&client, &mut self.outbox),
-                (None, Some(own)) => own.collect(&client, &mut self.outbox),
-                // It has gone meanwhile.
-                (None, None) => Left::Nothing,
+                (None, Some(own)) if !self.deadlines.has_expired(now) => {
+                    own.collect(&client, &mut self.outbox)
+                }
+                // It has gone meanwhile, or waits for a new token.
+                (None, Some(_) | None) => Left::Nothing,
             };
             match left {
                 Left::Nothing => {}
@@ -358,7 +371,7 @@ impl Session {
         // Only when tungstenite has nothing half written do our own bytes go beneath it.
         if self.unflushed {
             match timeout(patience, socket.flush()).await {
-                Ok(flushed) => flushed.map_err(|error| ending_of(&error))?,
+                Ok(flushed) => flushed.map_err(|error| Ending::of(&error))?,
                 Err(_) => return Err(Ending::Close(SLOW, self.too_slow(None).into())),
             }
             self.unflushed = false;
@@ -390,68 +403,4 @@ impl Session {
 fn next(ready: &BTreeSet<Slot>, served: Slot) -> Option<Slot> {
     let after = ready.range((Bound::Excluded(served), Bound::Unbounded)).next();
     after.or_else(|| ready.first()).copied()
-}
-
-fn ending_of(error: &Error) -> Ending {
-    match error {
-        Error::Capacity(_) => Ending::Close(CloseCode::Size, "the message is too large".into()),
-        Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text must be UTF-8".into()),
-        Error::WriteBufferFull(_) => Ending::Close(SLOW, "too slow".into()),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ending::Gone,
-        Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "not the protocol".into()),
-        _ => Ending::Gone,
-    }
-}
-
-/// Says why, hangs up, and waits for the client to do the same: what it still sends would else make
-/// the kernel throw our last frame away.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: WebSocketStream<S>,
-    outbox: &mut Outbox,
-    frame: CloseFrame,
-    patience: Duration,
-) {
-    let farewell = async {
-        // A frame that was begun is ended first, tungstenite's or ours: the next would be part of it.
-        if !outbox.is_begun() {
-            socket.flush().await.ok()?;
-        }
-        outbox.write(socket.get_mut(), patience).await.ok()?;
-        socket.send(Message::Close(Some(frame))).await.ok()?;
-        let stream = socket.get_mut();
-        stream.shutdown().await.ok()?;
-        let mut rest = [0; 4096];
-        while stream.read(&mut rest).await.ok()? > 0 {}
-        Some(())
-    };
-    // Too slow, or gone: either way it was told as far as it can be.
-    drop(timeout(patience, farewell).await);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_control_frame_that_was_begun_is_ended_before_anything_else() {
-        let (ours, mut theirs) = tokio::io::duplex(3);
-        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
-        socket.feed(Message::Ping(Bytes::from_static(b"ping"))).await.unwrap();
-        let flushed = timeout(Duration::from_millis(10), socket.flush()).await;
-        assert!(flushed.is_err(), "there is room for a part of it only");
-        let mut outbox = Outbox::new(1_000);
-        outbox.say("x");
-
-        let frame = CloseFrame { code: SLOW, reason: "".into() };
-        let reading = async {
-            let mut taken = Vec::new();
-            theirs.read_to_end(&mut taken).await.unwrap();
-            theirs.shutdown().await.unwrap();
-            drop(theirs);
-            taken
-        };
-        let (taken, ()) =
-            tokio::join!(reading, close(socket, &mut outbox, frame, Duration::from_secs(10)));
-        assert_eq!(taken, b"\x89\x04ping\x81\x01x\x88\x02\x11\x39");
-    }
 }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message;
 use super::serve::{Orders, announce};
+use crate::gate;
 use crate::trading::{self, Nowhere};
 
 /// Bytes that the kernel holds for one small socket: a client that reads nothing is stuck soon.
@@ -51,6 +52,8 @@ pub async fn serve(mut orders: Orders, send_bytes: Option<u32>) -> Result<()> {
     let opening = Opening::shut();
     opening.open();
     let (ledger, clock) = (Arc::new(Memory::new(Log::Ledger)), Arc::new(Still));
+    let clock: Arc<dyn Clock> = clock;
+    let (gate, _) = gate::open(ledger.clone(), clock.clone())?;
     let app = App {
         views: Arc::clone(&views),
         feeds: Arc::new(FeedBoard::new([Arc::new(feed)])),
@@ -60,6 +63,7 @@ pub async fn serve(mut orders: Orders, send_bytes: Option<u32>) -> Result<()> {
         ledger,
         market: Arc::clone(&market) as _,
         store: None,
+        gate,
         opening,
         settings: settings(),
     };
@@ -73,7 +77,7 @@ pub async fn serve(mut orders: Orders, send_bytes: Option<u32>) -> Result<()> {
     let address = listener.local_addr()?;
     let projector = projector::follow(Log::Market, Arc::clone(&market) as _, views);
     let mut projector = tokio::spawn(projector);
-    let mut house = tokio::spawn(routes::serve(listener, app, CancellationToken::new()));
+    let mut house = tokio::spawn(routes::serve(listener, None, app, CancellationToken::new()));
     announce(address);
     loop {
         let ids = tokio::select! {

@@ -1,4 +1,4 @@
-//! How long the desk bears with the log: a client waits for the answer.
+//! How long a writer bears with the log while a client waits for the answer.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// What came of an append.
-pub(super) struct Attempt {
-    pub(super) outcome: Result<Appended, LogError>,
+pub(crate) struct Attempt {
+    pub(crate) outcome: Result<Appended, LogError>,
     /// Whether the outcome was unknown in between: what is found then may be this very append.
-    pub(super) is_unknown: bool,
+    pub(crate) is_unknown: bool,
 }
 
 /// Appends, and asks again as long as nobody knows whether it is in.
-pub(super) async fn append(ledger: &dyn EventLog, draft: &Draft, expected: Expected) -> Attempt {
+pub(crate) async fn append(ledger: &dyn EventLog, draft: &Draft, expected: Expected) -> Attempt {
     let until = Instant::now() + UNKNOWN_PATIENCE;
     let (mut wait, mut is_unknown) = (RETRY_MIN, false);
     loop {
@@ -49,7 +49,7 @@ pub(super) async fn append(ledger: &dyn EventLog, draft: &Draft, expected: Expec
 }
 
 /// Returns what the log is to expect after a version.
-pub(super) const fn after(version: Version) -> Expected {
+pub(crate) const fn after(version: Version) -> Expected {
     match version {
         Version(0) => Expected::Empty,
         version => Expected::At(version),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::desk::folded::Folded;
 use crate::desk::keys::Keys;
+use crate::desk::reach::Reach;
 
 /// Entries of an account after which it is kept again: about so many are read at a miss.
 pub const KEEP_ENTRIES: u64 = 256;
@@ -77,17 +78,18 @@ impl Keeper {
             return Ok(None);
         };
         let (offset, keys) = (entry.offset, Keys::of(keys, version));
-        Ok(Some(Folded { account, version, hash, offset, keys, kept: version, unsettled: None }))
+        let reach = Reach { version, hash, offset, keys, unsettled: None };
+        Ok(Some(Folded { account, reach, kept: version }))
     }
 
     /// Looks at an account after an entry: keeps it when that is due, and waits for nothing.
     pub(super) fn look(&self, stream: &Stream, folded: &mut Folded) {
-        if folded.version.0.saturating_sub(folded.kept.0) < KEEP_ENTRIES {
+        if folded.reach.version.0.saturating_sub(folded.kept.0) < KEEP_ENTRIES {
             return;
         }
         let Ok(permit) = Arc::clone(&self.saves).try_acquire_owned() else { return };
-        folded.kept = folded.version;
-        let Folded { account, version, hash, keys, .. } = &*folded;
+        folded.kept = folded.reach.version;
+        let Folded { account, reach: Reach { version, hash, keys, .. }, .. } = &*folded;
         let state = State { hash: *hash, account: account.clone(), keys: keys.ids().clone() };
         let (keep, stream, version) = (Arc::clone(&self.keep), stream.clone(), *version);
         tokio::spawn(async move {

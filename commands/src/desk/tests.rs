@@ -15,14 +15,15 @@ use rust_decimal::Decimal;
 
 use super::*;
 use crate::desk::appending::UNKNOWN_PATIENCE;
+use crate::desk::folded::Folded;
 use crate::desk::keys::{KEYS_REMEMBERED_MAX, Keys};
 use crate::desk::seats::{IN_PROGRESS_PATIENCE, TURN_PATIENCE};
 
 mod drawer;
 
-mod line;
+pub(crate) mod line;
 
-mod lost;
+pub(crate) mod lost;
 
 mod many;
 
@@ -34,7 +35,7 @@ use line::{Fault, Line};
 type Outcome = Result<Done, DeskError<Infallible>>;
 
 /// No two moments are the same.
-struct Ticking(AtomicI64);
+pub(crate) struct Ticking(AtomicI64);
 
 impl Clock for Ticking {
     fn now(&self) -> Timestamp {
@@ -42,7 +43,7 @@ impl Clock for Ticking {
     }
 }
 
-fn clock() -> Arc<Ticking> {
+pub(crate) fn clock() -> Arc<Ticking> {
     let noon: Timestamp = "2024-03-21T12:00:00Z".parse().unwrap();
     Arc::new(Ticking(AtomicI64::new(noon.micros())))
 }
@@ -402,5 +403,5 @@ async fn a_stream_with_a_hole_is_damage_and_not_an_account() {
 
     assert!(matches!(hole, Err(LogError::Damaged { .. })), "{hole:?}");
     assert!(matches!(other, Err(LogError::Damaged { .. })), "{other:?}");
-    assert_eq!(folded.version, Version(1));
+    assert_eq!(folded.reach.version, Version(1));
 }

@@ -122,7 +122,11 @@ fn told(entries: impl IntoIterator<Item = Entry>) -> (Vec<u64>, Vec<MarketEvent>
             match event {
                 Event::Market(MarketEvent::TickObserved(tick)) => ids.push(tick.trade_id),
                 Event::Market(other) => others.push(other),
-                Event::Candle(_) | Event::Account(_) | Event::Refusal(_) => {
+                Event::Candle(_)
+                | Event::Account(_)
+                | Event::Refusal(_)
+                | Event::Key(_)
+                | Event::Access(_) => {
                     panic!("nothing else stands in a market stream")
                 }
             }

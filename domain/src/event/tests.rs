@@ -23,6 +23,8 @@ fn each_sample_reads_and_is_written_again_to_the_byte() {
             Family::Candle => Event::Candle(serde_json::from_str(&sample).unwrap()),
             Family::Account => Event::Account(serde_json::from_str(&sample).unwrap()),
             Family::Refusal => Event::Refusal(serde_json::from_str(&sample).unwrap()),
+            Family::Key => Event::Key(serde_json::from_str(&sample).unwrap()),
+            Family::Access => Event::Access(serde_json::from_str(&sample).unwrap()),
         };
 
         assert_eq!(serde_json::to_string(&event).unwrap(), sample.trim_end(), "{name}");

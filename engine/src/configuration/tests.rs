@@ -1,6 +1,9 @@
 //! Layers, defaults and mistakes.
 
+use std::os::unix::ffi::OsStringExt;
+
 use super::*;
+use crate::configuration::door::{TlsChoice, TokenKeysAt};
 
 fn variables(pairs: &[(&str, &str)]) -> Map<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -65,16 +68,16 @@ fn what_is_kept_of_the_market_log_can_be_set_and_is_never_nothing() {
 
 #[test]
 fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
-    let text =
-        "listen = 'file:1'\ndata = 'file'\nlog = 'embedded:file'\n[ws]\norigins = ['http://a']";
+    let text = "listen = '127.0.0.1:1'\ndata = 'file'\nlog = 'embedded:file'\n\
+                [ws]\norigins = ['http://a']";
     let (_file, mut serve) = file(text);
-    let pairs = [("ENTASIS_LISTEN", "variable:1"), ("ENTASIS_LOG", "embedded:variable")];
+    let pairs = [("ENTASIS_LISTEN", "127.0.0.2:1"), ("ENTASIS_LOG", "embedded:variable")];
     let listen = |serve: &Serve, pairs| configured(serve, variables(pairs)).unwrap().listen;
 
-    assert_eq!(listen(&serve, &[]), "file:1");
-    assert_eq!(listen(&serve, &pairs), "variable:1");
-    serve.listen = Some("flag:1".to_owned());
-    assert_eq!(listen(&serve, &pairs), "flag:1");
+    assert_eq!(listen(&serve, &[]), "127.0.0.1:1");
+    assert_eq!(listen(&serve, &pairs), "127.0.0.2:1");
+    serve.listen = Some("127.0.0.3:1".to_owned());
+    assert_eq!(listen(&serve, &pairs), "127.0.0.3:1");
 
     let configuration = configured(&serve, variables(&pairs)).unwrap();
     assert_eq!(configuration.ledger, LogUrl::Embedded("variable".into()));
@@ -154,4 +157,110 @@ fn an_address_that_cannot_be_one_is_a_mistake() {
         let mistake = mistake(&serve, &[]);
         assert!(mistake.contains(word), "{text}: {mistake}");
     }
+}
+
+#[test]
+fn a_door_that_others_can_reach_needs_tls_or_a_proxy_that_ends_it() {
+    let tls = |text: &str| {
+        let (_file, serve) = file(text);
+        configured(&serve, variables(&[])).map(|configuration| configuration.door.tls)
+    };
+    let plain = |behind_proxy| TlsChoice::Plain { behind_proxy };
+    let files = TlsChoice::Files { certificate: "c.pem".into(), key: "k.pem".into() };
+
+    assert_eq!(tls("").unwrap(), plain(false));
+    for listen in ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.8.9.1:80"] {
+        assert_eq!(tls(&format!("listen = '{listen}'")).unwrap(), plain(false), "{listen}");
+    }
+    for listen in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+        let said = format!("{:#}", tls(&format!("listen = '{listen}'")).unwrap_err());
+        assert!(said.contains("not loopback") && said.contains("tls.mode"), "{listen}: {said}");
+        let proxy = format!("listen = '{listen}'\n[tls]\nmode = 'proxy'");
+        assert_eq!(tls(&proxy).unwrap(), plain(true), "{listen}");
+        let own = format!("listen = '{listen}'\n[tls]\ncertificate = 'c.pem'\nkey = 'k.pem'");
+        assert_eq!(tls(&own).unwrap(), files, "{listen}");
+    }
+    let own = "listen = 'api.example:0'\n[tls]\nself_signed = true";
+    assert_eq!(tls(own).unwrap(), TlsChoice::SelfSigned { host: "api.example".to_owned() });
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_no_proxy() {
+    for (text, word) in [
+        ("[tls]\ncertificate = 'c'", "go together"),
+        ("[tls]\nkey = 'k'", "go together"),
+        ("[tls]\nmode = 'proxy'\nself_signed = true", "proxy"),
+        ("[tls]\nmode = 'proxy'\ncertificate = 'c'\nkey = 'k'", "proxy"),
+        ("[tls]\nmode = 'off'", "mode"),
+        ("[auth]\ntoken_keys = 'k'\nsecret = 's'", "one of the two"),
+        ("[limits]\nrequests_max = 0", "limits.requests_max"),
+        ("[limits]\nconnections_max = 0", "limits.connections_max"),
+        ("[limits]\nconnections_max = 9000000000000000000", "limits.connections_max"),
+        ("[limits]\nconnections_ip_max = 0", "limits.connections_ip_max"),
+        ("[addresses]\nallow = ['10.0.0.0/33']", "addresses.allow"),
+        ("[addresses]\ntrusted_proxies = ['proxy.example']", "addresses.trusted_proxies"),
+        ("node = 'a.b'", "node"),
+    ] {
+        let (_file, serve) = file(text);
+        let mistake = mistake(&serve, &[]);
+        assert!(mistake.contains(word), "{text}: {mistake}");
+    }
+}
+
+#[test]
+fn the_rules_of_the_door_are_as_configured() {
+    let (_file, serve) = file(
+        "[limits]\nrequests_max = 5000\nfailures_ip_max = 3\n\
+         [addresses]\nallow = ['10.0.0.0/8', '::1']\n[ws]\nanonymous_market = false",
+    );
+    let pairs = [("ENTASIS_ADDRESSES__DENY", "10.1.0.0/16 10.2.3.4")];
+    let door = configured(&serve, variables(&pairs)).unwrap().door;
+
+    let texts = |networks: &[domain::network::Network]| {
+        networks.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&door.rules.allow), ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(texts(&door.rules.deny), ["10.1.0.0/16", "10.2.3.4/32"]);
+    assert_eq!((door.rules.requests_max, door.rules.failures_ip_max), (5_000, 3));
+    // Ten accounts of one address are not refused before they are asked who they are.
+    assert_eq!(door.rules.requests_ip_max, 50_000);
+    assert!(!door.rules.anonymous_market);
+    assert_eq!(door.node.as_str(), "node-1");
+}
+
+#[test]
+fn a_secret_of_the_environment_is_not_told() {
+    let pairs = [("ENTASIS_AUTH__SECRET", "a-secret-that-nobody-is-to-read-anywhere")];
+    let configuration = configured(&Serve::default(), variables(&pairs)).unwrap();
+
+    assert!(!format!("{configuration:?}").contains("a-secret"));
+    assert!(matches!(configuration.door.token_keys, TokenKeysAt::Secret(_)));
+}
+
+#[test]
+fn a_secret_is_not_told_where_the_configuration_is_wrong() {
+    for text in [
+        "[auth]\nsecret = 'canary-5e1f9a7c3b2d4806",
+        "[auth]\nsecret = canary-5e1f9a7c3b2d4806",
+        "[auth]\nsecret = 'canary-5e1f9a7c3b2d4806' 'x'",
+        "[auth]\nsecret = ['canary-5e1f9a7c3b2d4806']",
+        "[auth]\nsecret = { canary-5e1f9a7c3b2d4806 = 1 }",
+    ] {
+        let (_file, serve) = file(text);
+        let mistake = mistake(&serve, &[]);
+        assert!(!mistake.contains("canary"), "{mistake}");
+        assert!(mistake.contains("line 2") || mistake.contains("auth.secret"), "{mistake}");
+    }
+    let bytes = OsString::from_vec(b"canary-\xff".to_vec());
+    let said = ours([("ENTASIS_AUTH__SECRET".into(), bytes)].into_iter()).unwrap_err();
+    assert_eq!(format!("{said:#}"), "ENTASIS_AUTH__SECRET is no text");
+}
+
+#[test]
+fn data_is_found_whatever_the_door_of_its_house_is() {
+    let (file, _) = file("listen = '0.0.0.0:8080'\ndata = 'elsewhere'");
+    let place = Place { data: None, config: Some(file.path().to_owned()) };
+
+    let configuration = configured(&serve_of_place(&place), variables(&[])).unwrap();
+    assert_eq!(configuration.ledger, LogUrl::Embedded("elsewhere".into()));
 }

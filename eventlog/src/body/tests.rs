@@ -150,3 +150,24 @@ fn an_event_of_an_unknown_name_stops_the_reader() {
         Err(Unreadable(r#"this version knows no event named "tick_observed.v9""#.to_owned()))
     );
 }
+
+#[test]
+fn every_event_that_was_ever_recorded_is_read_as_what_it_is() {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../domain/golden");
+    for (name, family) in event::NAMES {
+        let sample = std::fs::read_to_string(samples.join(format!("{name}.json"))).unwrap();
+        let sample = sample.trim_end();
+        let read = open_event(&RawValue::from_string(sample.to_owned()).unwrap()).unwrap();
+        let is_of = match read {
+            Event::Market(_) => Family::Market,
+            Event::Candle(_) => Family::Candle,
+            Event::Account(_) => Family::Account,
+            Event::Refusal(_) => Family::Refusal,
+            Event::Key(_) => Family::Key,
+            Event::Access(_) => Family::Access,
+        };
+
+        assert_eq!(is_of, *family, "{name}");
+        assert_eq!(serde_json::to_string(&read).unwrap(), sample);
+    }
+}

@@ -41,7 +41,11 @@ async fn copied(house: &House) -> Vec<(String, Vec<MarketEvent>)> {
     let of = |entry: Entry| {
         let event = |event| match event {
             Event::Market(event) => event,
-            other @ (Event::Candle(_) | Event::Account(_) | Event::Refusal(_)) => {
+            other @ (Event::Candle(_)
+            | Event::Account(_)
+            | Event::Refusal(_)
+            | Event::Key(_)
+            | Event::Access(_)) => {
                 panic!("{other:?}")
             }
         };

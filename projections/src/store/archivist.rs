@@ -191,7 +191,9 @@ fn hours(events: &[Event]) -> BTreeMap<(Timestamp, Kind), Vec<&Candle>> {
             )
             | Event::Market(_)
             | Event::Account(_)
-            | Event::Refusal(_) => continue,
+            | Event::Refusal(_)
+            | Event::Key(_)
+            | Event::Access(_) => continue,
         };
         let hour = Interval::Hour.bucket(candle.opened_at);
         hours.entry((hour, kind)).or_default().push(candle);

@@ -16,11 +16,13 @@ use eventlog::stream::Stream;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Access;
 use crate::books::Books;
 use crate::candles::Candles;
 use crate::holdings::Holdings;
 use crate::prices::Prices;
 use crate::sample::accounts::{Asking, asked};
+use crate::sample::keys::{Giving, asked_of_keys};
 use crate::sample::{at, copy_of, entry_of};
 
 /// What a snapshot has of a view: it takes what changed, as often as it is told to.
@@ -304,6 +306,39 @@ proptest! {
             }
         }
         holdings.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The same of keys and tokens, whatever is asked about them; and what is known of them is what
+    /// the rule of keys made of them.
+    #[test]
+    fn the_keys_that_changed_make_the_view_whole(
+        steps in prop::collection::vec(asked_of_keys(), 1..120),
+        pauses in prop::collection::vec(1usize..9, 1..9),
+    ) {
+        let mut access = Snapshot::<Access>::new();
+        let mut giving = Giving::new(at("00:00"));
+        let mut teller = Teller::new(at("00:00"));
+        let mut pauses = pauses.iter().cycle();
+        let mut left = 1;
+        for asked in &steps {
+            let Some((stream, events)) = giving.ask(asked) else { continue };
+            access.view.fold(&teller.entry(&stream.to_string(), events));
+            left -= 1;
+            if left == 0 {
+                left = *pauses.next().unwrap();
+                access.check();
+            }
+        }
+        access.check();
+        let known: Vec<_> = access.view.keys().map(|(id, key, _)| (id, key)).collect();
+        prop_assert_eq!(known, giving.keys().iter().collect::<Vec<_>>());
+        for (_, token) in giving.keys().tokens().iter() {
+            prop_assert!(access.view.is_revoked(token));
+        }
     }
 }
 

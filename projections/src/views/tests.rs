@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
-use crate::sample::{at, entries};
+use crate::sample::keys::{AskedOfKeys, Giving};
+use crate::sample::{at, entries, entry_of};
 
 #[test]
 fn what_is_read_at_rest_belongs_together() {
@@ -44,11 +45,13 @@ fn both() -> (Vec<Entry>, Vec<Entry>) {
         _ => format!("ETH-USDT: {id} 08:{:02} 3500.5 2 sell\n", id / 4),
     };
     let market = entries(&(1..=120).map(line).collect::<String>());
-    let ledger = entries(
+    let mut ledger = entries(
         "ledger: closed 07:30 10 10 10 10 2; closed 07:31 10 12 10 10 1
          ledger: native 1m 09:30 10 10 10 10 5; native 1h 05:00 9 9 9 9 4
          copy: gap 3-3 09:00 09:01; unfillable 3-3",
     );
+    let (stream, events) = Giving::new(at("00:00")).ask(&AskedOfKeys::Create).unwrap();
+    ledger.push(entry_of(stream, 4, events));
     (market, ledger)
 }
 
@@ -82,7 +85,7 @@ fn views_that_come_from_different_cuts_fold_only_what_is_new_to_each() {
     }
     // One view has nothing yet, and what all show is what it shows.
     assert_eq!((views.applied(Log::Market), views.applied(Log::Ledger)), (Offset(0), Offset(0)));
-    for view in ["books", "holdings"] {
+    for view in ["books", "holdings", "access"] {
         let (cut, parts) = &early[view];
         views.restore(view, *cut, parts).unwrap();
     }
@@ -101,7 +104,7 @@ fn views_that_come_from_different_cuts_fold_only_what_is_new_to_each() {
     assert_eq!(views.state_hashes(), whole.state_hashes());
     assert_eq!(
         taken(&views).into_keys().collect::<Vec<_>>(),
-        ["books", "candles", "holdings", "prices"]
+        ["access", "books", "candles", "holdings", "prices"]
     );
 }
 
@@ -116,7 +119,7 @@ fn what_was_folded_twice_is_folded_once() {
     views.fold(Log::Ledger, &ledger[..2]);
 
     assert_eq!(views.state_hashes(), hashes);
-    assert_eq!((views.applied(Log::Market), views.applied(Log::Ledger)), (Offset(120), Offset(3)));
+    assert_eq!((views.applied(Log::Market), views.applied(Log::Ledger)), (Offset(120), Offset(4)));
     let changed = views.take_changed();
     assert!(changed.iter().all(|changed| changed.parts.is_empty()), "{changed:?}");
 }
@@ -144,6 +147,7 @@ fn what_was_restored_has_not_changed() {
         [
             vec!["binance".to_owned(), "binance/ETH-USDT".to_owned()],
             vec!["binance".to_owned(), "binance/ETH-USDT/2024-03-21".to_owned()],
+            vec![],
             vec![],
             vec![],
         ]
@@ -228,4 +232,38 @@ fn a_day_is_marked_at_its_last_price() {
     };
     assert_eq!([mark(-1), mark(0)], [None, Some(("101.00".to_owned(), 1))]);
     assert_eq!(mark(3), mark(0));
+}
+
+#[test]
+fn whoever_waits_for_a_change_of_keys_sees_it() {
+    let (_, ledger) = both();
+    let views = Views::new(Vec::new());
+    let changes = views.access_changes();
+
+    views.fold(Log::Ledger, &ledger[..3]);
+    assert!(!changes.has_changed().unwrap());
+
+    // Woken while it is folded, and it is there already.
+    thread::scope(|scope| {
+        let mut changes = changes.clone();
+        let views = &views;
+        let woken = scope.spawn(move || {
+            while !changes.has_changed().unwrap() {
+                thread::yield_now();
+            }
+            changes.mark_unchanged();
+            views.access().keys().count()
+        });
+        views.fold(Log::Ledger, &ledger[3..]);
+        assert_eq!(woken.join().unwrap(), 1);
+    });
+
+    let (cut, parts) = &taken(&views)["access"];
+    let other = Views::new(Vec::new());
+    let changes = other.access_changes();
+    other.restore("prices", Cut::default(), &BTreeMap::new()).unwrap();
+    assert!(!changes.has_changed().unwrap());
+    other.restore("access", *cut, parts).unwrap();
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(other.access().keys().count(), 1);
 }

@@ -14,7 +14,7 @@ use super::*;
 
 /// What happens to an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It arrives, and its answer too.
     None,
     /// It never arrives, and nobody knows.
@@ -23,11 +23,12 @@ pub(super) enum Fault {
     Unheard,
     Unreachable,
     Full,
+    Damaged,
 }
 
-pub(super) struct Line {
-    pub(super) log: Arc<Memory>,
-    /// What happens to the next appends to accounts; after these, nothing bad.
+pub(crate) struct Line {
+    pub(crate) log: Arc<Memory>,
+    /// What happens to the next appends that are no refusals; after these, nothing bad.
     faults: Mutex<VecDeque<Fault>>,
     /// What happens to the next appends of refusals.
     faults_of_refusals: Mutex<VecDeque<Fault>>,
@@ -35,16 +36,16 @@ pub(super) struct Line {
     rivals: Mutex<VecDeque<Draft>>,
     /// Appends to this stream wait for a permit each.
     gate: Mutex<Option<Stream>>,
-    pub(super) permits: Semaphore,
-    pub(super) appends: AtomicUsize,
-    pub(super) reads: AtomicUsize,
+    pub(crate) permits: Semaphore,
+    pub(crate) appends: AtomicUsize,
+    pub(crate) reads: AtomicUsize,
     /// How often each question waits before it arrives, and its answer before it is heard.
     waits: usize,
     has_lost_its_end: AtomicBool,
 }
 
 impl Line {
-    pub(super) fn new(log: &Arc<Memory>, waits: usize) -> Arc<Self> {
+    pub(crate) fn new(log: &Arc<Memory>, waits: usize) -> Arc<Self> {
         Arc::new(Self {
             log: Arc::clone(log),
             faults: Mutex::default(),
@@ -59,33 +60,37 @@ impl Line {
         })
     }
 
-    pub(super) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().unwrap().extend(faults);
     }
 
     /// From here on nothing bad happens.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.faults.lock().unwrap().clear();
     }
 
-    pub(super) fn lose_the_end(&self) {
+    pub(crate) fn lose_the_end(&self) {
         self.has_lost_its_end.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn fail_refusals(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail_refusals(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults_of_refusals.lock().unwrap().extend(faults);
     }
 
-    pub(super) fn let_in_before(&self, rivals: impl IntoIterator<Item = Draft>) {
+    pub(crate) fn let_in_before(&self, rivals: impl IntoIterator<Item = Draft>) {
         self.rivals.lock().unwrap().extend(rivals);
     }
 
-    pub(super) fn hold_up(&self, account: &AccountId) {
-        *self.gate.lock().unwrap() = Some(Stream::Account(account.clone()));
+    pub(crate) fn hold_up(&self, account: &AccountId) {
+        self.hold_up_at(Stream::Account(account.clone()));
+    }
+
+    pub(crate) fn hold_up_at(&self, stream: Stream) {
+        *self.gate.lock().unwrap() = Some(stream);
     }
 
     /// Returns how many appends and reads there were since this was asked last.
-    pub(super) fn asked(&self) -> (usize, usize) {
+    pub(crate) fn asked(&self) -> (usize, usize) {
         (self.appends.swap(0, Ordering::Relaxed), self.reads.swap(0, Ordering::Relaxed))
     }
 
@@ -174,6 +179,10 @@ impl EventLog for Line {
             }
             Fault::Unreachable => Err(LogError::Unavailable("no answer".to_owned())),
             Fault::Full => Err(LogError::Full),
+            Fault::Damaged => {
+                let reason = "as the test has it".to_owned();
+                Err(LogError::Damaged { offset: Offset(1), reason })
+            }
         };
         self.travel().await;
         answer

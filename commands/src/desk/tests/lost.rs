@@ -11,7 +11,7 @@ use super::*;
 const TICK: Duration = Duration::from_millis(10);
 
 /// Runs a future for so many polls; `None` when it was dropped then.
-pub(super) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for poll in 0..polls {
         let once = future::poll_fn(|context| {

@@ -142,7 +142,7 @@ async fn what_another_process_wrote_since_it_was_read_is_not_written_over() {
     drop(first);
 
     let failed = second.snapshot(&others, at("09:01")).await.unwrap_err().to_string();
-    assert!(failed.ends_with("another process has written the view books: restart"), "{failed}");
+    assert!(failed.ends_with("another process has written the view access: restart"), "{failed}");
     assert_eq!(house.count("SELECT MAX(number) FROM cut").await, 1);
 }
 

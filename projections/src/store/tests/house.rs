@@ -27,6 +27,7 @@ use super::super::*;
 use crate::projector;
 use crate::sample::accounts::{Asked, Asking};
 use crate::sample::at;
+use crate::sample::keys::{AskedOfKeys, Giving};
 
 pub(super) struct House {
     pub(super) folder: TempDir,
@@ -40,6 +41,7 @@ struct Past {
     entries: u128,
     minutes: i64,
     accounts: BTreeMap<usize, Asking>,
+    giving: Option<Giving>,
 }
 
 /// What may happen between two moments.
@@ -70,6 +72,8 @@ pub(super) enum Step {
         account: usize,
         asked: Asked,
     },
+    /// Something is asked about keys.
+    Keys(AskedOfKeys),
     /// The hours that have closed go into the ledger.
     Record,
     Fold {
@@ -189,6 +193,7 @@ impl House {
                 self.put(&candles(*instrument), bars.collect()).await;
             }
             Step::Account { account, asked } => self.ask(*account, asked).await,
+            Step::Keys(asked) => self.ask_of_keys(asked).await,
             Step::Record => self.record(views).await,
             Step::Fold { log, entries } => {
                 let read = self.log(*log).read(views.applied(*log), *entries).await.unwrap();
@@ -215,6 +220,16 @@ impl House {
             if !events.is_empty() {
                 self.put(&Stream::Account(account_id(account)), events).await;
             }
+        }
+    }
+
+    async fn ask_of_keys(&self, asked: &AskedOfKeys) {
+        let told = {
+            let mut told = self.told.lock().unwrap();
+            told.giving.get_or_insert_with(|| Giving::new(at("00:00"))).ask(asked)
+        };
+        if let Some((stream, events)) = told {
+            self.put(&stream, events).await;
         }
     }
 
@@ -298,6 +313,7 @@ pub(super) async fn busy(entries: usize) -> House {
         house.step(&step, &views).await;
         house.show(&views).await;
         house.step(&Step::Record, &views).await;
+        house.step(&Step::Keys(giving(place)), &views).await;
         for asked in trading(number) {
             house.step(&Step::Account { account: place % 2, asked }, &views).await;
         }
@@ -316,6 +332,17 @@ fn trading(number: u32) -> Vec<Asked> {
         3 => vec![Asked::Fund(0), Asked::Close(number as usize, price)],
         4 => vec![Asked::Liquidate(0, number % 30), Asked::CloseDay],
         _ => vec![Asked::Deposit(10), Asked::Close(0, price), Asked::CloseDay],
+    }
+}
+
+/// What is asked about keys at a time: they come and go.
+fn giving(place: usize) -> AskedOfKeys {
+    match place % 6 {
+        0 | 1 => AskedOfKeys::Create,
+        2 => AskedOfKeys::RevokeToken(30),
+        3 => AskedOfKeys::Rotate(place),
+        4 => AskedOfKeys::Use(place),
+        _ => AskedOfKeys::Revoke(place),
     }
 }
 

@@ -15,6 +15,7 @@ use super::super::*;
 use super::house::{House, Step, busy, polled};
 use crate::sample::accounts::asked;
 use crate::sample::at;
+use crate::sample::keys::asked_of_keys;
 use crate::view::hash_of_parts;
 use crate::views::{Changed, Place};
 
@@ -33,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (instrument.clone(), 1..20_i64)
             .prop_map(|(instrument, minutes)| Step::Import { instrument, minutes }),
         4 => (instrument, asked()).prop_map(|(account, asked)| Step::Account { account, asked }),
+        2 => asked_of_keys().prop_map(Step::Keys),
         2 => Just(Step::Record),
         6 => (log, 1..6_usize).prop_map(|(log, entries)| Step::Fold { log, entries }),
         4 => prop_oneof![4 => 0..90_i64, 1 => 1_000..4_000_i64]
@@ -204,14 +206,14 @@ async fn only_what_changed_is_written() {
     let (store, views, _) = house.start().await;
     house.show(&views).await;
     let first = store.snapshot(&views, at("09:00")).await.unwrap();
-    assert!(first.views == 4 && first.parts > 4, "{first:?}");
+    assert!(first.views == 5 && first.parts > 5, "{first:?}");
     assert_eq!(store.snapshot(&views, at("09:01")).await.unwrap(), Snapshot::default());
 
     let trade = Step::Trade { instrument: 0, minutes: 1, prices: vec![99] };
     house.step(&trade, &views).await;
     house.show(&views).await;
     let second = store.snapshot(&views, at("09:02")).await.unwrap();
-    assert!(second.views == 4 && second.parts < first.parts, "{second:?} after {first:?}");
+    assert!(second.views == 5 && second.parts < first.parts, "{second:?} after {first:?}");
 }
 
 #[tokio::test]
@@ -305,7 +307,7 @@ async fn views_of_another_revision_are_folded_anew() {
     };
     assert!(loaded.views.values().all(|view| view.kept.is_some()), "{loaded:?}");
     assert_eq!(views.state_hashes(), house.truth().await);
-    assert_eq!(house.count("SELECT COUNT(*) FROM cut").await, 4);
+    assert_eq!(house.count("SELECT COUNT(*) FROM cut").await, 5);
 }
 
 #[tokio::test]
@@ -315,7 +317,9 @@ async fn the_newest_cut_is_the_least_that_all_views_have() {
     assert_eq!(store.newest_cut().await.unwrap(), None);
     {
         let mut written = store.0.written.lock().await;
-        for (view, offset) in [("prices", 4), ("candles", 3), ("books", 5), ("holdings", 6)] {
+        for (view, offset) in
+            [("prices", 4), ("candles", 3), ("books", 5), ("holdings", 6), ("access", 7)]
+        {
             written.take_in(Changed { view, ..changed(1, offset, &[(1, Some(1))]) });
             assert_eq!(written.newest_cut(), None);
         }
@@ -481,7 +485,7 @@ async fn a_cut_that_is_not_sound_gives_way_to_the_one_before() {
         for _ in 0..2 {
             for step in [
                 Step::Fold { log: Log::Market, entries: 6 },
-                Step::Fold { log: Log::Ledger, entries: 2 },
+                Step::Fold { log: Log::Ledger, entries: 4 },
             ] {
                 house.step(&step, &views).await;
             }
