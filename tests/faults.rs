@@ -11,7 +11,7 @@
 
 mod fat;
 mod injected;
-mod space;
+pub(crate) mod space;
 
 mod filling;
 
@@ -31,18 +31,18 @@ use serde_json::{Value, json};
 use crate::listener::Listener;
 
 /// Draws numbers; the same seed draws the same.
-struct Lots(u64);
+pub(crate) struct Lots(u64);
 
 impl Lots {
     /// Begins with the seed that is given, and prints it.
-    fn draw(test: &str) -> Self {
+    pub(crate) fn draw(test: &str) -> Self {
         let given = std::env::var("ENTASIS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or(20_240_809);
         eprintln!("{test}: seed {seed}");
         Self(seed)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.0 >> 33) % end.max(1)
     }

@@ -308,6 +308,13 @@ pub(crate) fn lines(folder: &TempDir, words: &[&str]) -> (Child, Lines<BufReader
     (child, BufReader::new(stdout).lines())
 }
 
+/// Returns `entasis` with these words, ready to start in this folder; it ends with its value.
+pub(crate) fn command(folder: &TempDir, words: &[&str]) -> Command {
+    let mut command = entasis(folder, words.iter().copied());
+    command.kill_on_drop(true);
+    command
+}
+
 /// Returns `entasis` with these words, ready to start in this folder, and with nothing in its
 /// environment that could configure it or its log.
 fn entasis<'a>(folder: &TempDir, words: impl IntoIterator<Item = &'a str>) -> Command {

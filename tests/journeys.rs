@@ -161,7 +161,8 @@ async fn the_small_recording_is_served_and_stays_so_after_a_restart() {
 async fn a_wrong_word_ends_the_house_with_its_code_and_a_reason() {
     for (words, code, reason) in [
         (vec!["serve", "--feed", "binnce:BTC-USDT"], 5, "binnce"),
-        (vec!["serve", "--log", "nats://127.0.0.1"], 5, "embedded:FOLDER"),
+        (vec!["serve", "--log", "kafka://127.0.0.1"], 5, "embedded:FOLDER"),
+        (vec!["serve", "--log", "nats://127.0.0.1:1"], 1, "nats://127.0.0.1:1"),
         (vec!["serve", "--config", "missing.toml"], 5, "missing.toml"),
         (vec!["serve", "--fed", "simulated"], 2, "--fed"),
         (vec!["dmo"], 2, "dmo"),

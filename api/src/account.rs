@@ -26,7 +26,7 @@ use rust_decimal::Decimal;
 use crate::app::App;
 use crate::market::{EntryBody, Tag};
 use crate::orders::market_body;
-use crate::positions::{Marks, Seen, unreadable};
+use crate::positions::{Marks, Seen, in_time};
 use crate::principal::PortfolioReader;
 use crate::problem::{Code, Problem};
 use crate::scalar::{Dec, Positive, Ts};
@@ -102,14 +102,12 @@ impl App {
             return Ok(held.into_iter().filter(|day| range.contains(&day.day)).collect());
         };
         let archive = store.archive();
-        archive
-            .wait_accounts_applied(self.views.applied(Log::Ledger))
-            .await
-            .map_err(|error| unreadable(&error))?;
-        archive
-            .equity(account, range, direction, days_max)
-            .await
-            .map_err(|error| unreadable(&error))
+        let shown = self.views.applied(Log::Ledger);
+        in_time(async {
+            archive.wait_accounts_applied(shown).await?;
+            archive.equity(account, range, direction, days_max).await
+        })
+        .await
     }
 }
 

@@ -109,10 +109,10 @@ impl App {
     }
 
     /// Counts a request of an account, and returns what to say of it on the answer. Where it is not
-    /// accepted: [`App::spent`].
-    pub fn count_account(&self, principal: &Principal) -> Verdict {
+    /// accepted: [`App::spent`]. Where several nodes share the limit it may wait until others have told.
+    pub async fn count_account(&self, principal: &Principal) -> Verdict {
         let max = self.gate.rules.load().requests_max;
-        self.gate.limits.account(&principal.account, max)
+        self.gate.limits.account_in_time(&principal.account, max).await
     }
 
     /// Returns the problem of an account that has asked too often.

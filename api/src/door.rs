@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use commands::clock::Clock;
 use domain::keys::key::KeyId;
+use eventlog::log::Standing;
 use futures_util::FutureExt;
 use poem::http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
@@ -24,6 +27,7 @@ use crate::health;
 use crate::idempotency::{IDEMPOTENCY_KEY, Named};
 use crate::limits::Verdict;
 use crate::operations::{Keeping, Operation, Operations, Sought};
+use crate::orders;
 use crate::principal::Principal;
 use crate::problem::{Code, Problem, Wishes};
 use crate::server::Peer;
@@ -42,6 +46,11 @@ const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Characters of a path that stand in the log; the rest of a longer one does not, so that strangers
 /// cannot fill it with theirs.
 const PATH_CHARS_LOGGED: usize = 512;
+
+/// How long an answer may take while the log is down: it is to be there within a second. Thereafter it
+/// is looked so often whether the log is.
+const LOG_PATIENCE: Duration = Duration::from_millis(800);
+const LOG_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is said of answers that nobody is to keep.
 const NOT_KEPT: &str = "no-store";
@@ -112,6 +121,7 @@ impl<E: Endpoint> Endpoint for Door<E> {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         visit.tell(headers);
+        self.app.gate.counts.answered(status, began.elapsed());
         info!(
             request_id = visit.request_id,
             %method,
@@ -184,13 +194,40 @@ impl<E: Endpoint> Door<E> {
         request.set_data(Client(visit.address));
         request.set_data(RequestId(visit.request_id.clone()));
         match self.operations.seek(request.method(), request.uri().path()) {
-            Sought::Operation(operation) => self.enter(&mut request, operation, visit)?,
+            Sought::Operation(operation) => self.enter(&mut request, operation, visit).await?,
             Sought::NoMethod => return Err(StatusCode::METHOD_NOT_ALLOWED.into()),
             Sought::NoPath => return Err(StatusCode::NOT_FOUND.into()),
             Sought::Elsewhere => {}
         }
         self.take_body(&mut request, visit).await?;
-        self.routes.call(request).await.map(IntoResponse::into_response)
+        let answer = self.routes.call(request);
+        self.while_log_is_there(answer, visit).await.map(IntoResponse::into_response)
+    }
+
+    /// Waits for an answer, but not for one that the log keeps from coming.
+    ///
+    /// A command that is dropped here is still carried to its end (`commands::desk`): only asking again
+    /// with its key tells what came of it.
+    async fn while_log_is_there<T>(
+        &self,
+        answer: impl Future<Output = Result<T>>,
+        visit: &Visit,
+    ) -> Result<T> {
+        let mut answer = pin!(answer);
+        let mut patience = LOG_PATIENCE;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
+                return answer;
+            }
+            if matches!(self.app.ledger.standing(), Standing::Down { .. }) {
+                let detail = match &visit.key {
+                    Some(_) => orders::UNKNOWN,
+                    None => orders::UNREACHABLE,
+                };
+                return Err(Problem::new(Code::LogUnreachable, detail).into());
+            }
+            patience = LOG_LOOK_EVERY;
+        }
     }
 
     /// Refuses what no credentials would let in.
@@ -211,7 +248,7 @@ impl<E: Endpoint> Door<E> {
     }
 
     /// Lets in whoever may ask for an operation, and not more often than they may.
-    fn enter(
+    async fn enter(
         &self,
         request: &mut Request,
         operation: &Operation,
@@ -223,7 +260,7 @@ impl<E: Endpoint> Door<E> {
         // Noted before it is judged what they may: the log tells who has tried.
         visit.principal.clone_from(&admitted);
         let principal = operation.row.access.check(admitted)?;
-        let verdict = self.app.count_account(&principal);
+        let verdict = self.app.count_account(&principal).await;
         visit.verdict = Some(verdict);
         if !verdict.accepted {
             return Err(App::spent(&verdict));
@@ -279,6 +316,10 @@ impl<E: Endpoint> Door<E> {
     fn check_open(&self, path: &str) -> Result<(), Problem> {
         if self.app.opening.is_open() || health::PATHS.contains(&path) {
             return Ok(());
+        }
+        if self.app.opening.has_caught_up() {
+            let detail = "this node answers no clients: others of the house do";
+            return Err(Problem::new(Code::Unavailable, detail));
         }
         let detail = "the node is catching up with its logs; /readyz tells how far it has come";
         Err(Problem::new(Code::LogUnreachable, detail))

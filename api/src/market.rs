@@ -25,6 +25,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::app::App;
 use crate::entity::{self, Encoded};
+use crate::positions::{ARCHIVE_LATE, ARCHIVE_PATIENCE};
 use crate::principal::MarketReader;
 use crate::problem::{Code, Problem};
 use crate::scalar::{Dec, IntervalName, Symbol, Ts};
@@ -116,9 +117,12 @@ impl MarketApi {
         let scales = self.0.scales(&venue, &instrument);
         let archive = self.0.store.as_ref().map(Store::archive);
         let market = (&venue, &instrument);
-        let page = reach::answer(query, &self.0.views, market, archive.as_ref())
+        let page = reach::answer(query, &self.0.views, market, archive.as_ref());
+        let problem = |detail| Problem::new(Code::LogUnreachable, detail);
+        let page = tokio::time::timeout(ARCHIVE_PATIENCE, page)
             .await
-            .map_err(|error| Problem::new(Code::LogUnreachable, error.to_string()))?;
+            .map_err(|_| problem(ARCHIVE_LATE.to_owned()))?
+            .map_err(|error| problem(error.to_string()))?;
         let link = page.next.map(|cursor| next_link(request, cursor));
         let body = HistoryBody {
             symbol: Symbol(instrument),

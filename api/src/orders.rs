@@ -28,7 +28,16 @@ use crate::app::App;
 use crate::consistency::Token;
 use crate::idempotency::Named;
 use crate::market::EntryBody;
+use crate::metrics::Outcome;
 use crate::problem::{Code, Problem};
+
+/// What is said of a command of which nobody knows whether it is in.
+pub const UNKNOWN: &str = "the outcome is unknown: repeat with the same Idempotency-Key";
+
+/// What is said when the log took nothing of this request; an earlier one of the same key may be in.
+/// Why that is, an operator is told by `/readyz`.
+pub const UNREACHABLE: &str = "the log cannot be reached: this request changed nothing; repeat it, \
+     a command with the same Idempotency-Key";
 
 /// Why a command cannot be made of what is asked and the account as it stands.
 #[derive(Debug)]
@@ -173,6 +182,7 @@ impl App {
         order: &Order,
         outcome: Result<Done, DeskError<Unmade>>,
     ) -> Result<Carried, Problem> {
+        self.gate.counts.commanded(counted(&outcome));
         match outcome {
             Ok(done) => Ok(done.into()),
             Err(DeskError::Unquoted(Unmade::Refused(refusal))) => {
@@ -232,6 +242,22 @@ pub fn market_body(market: &MarketEntry) -> EntryBody {
     EntryBody::of(&Stream::Market { venue, instrument }, Version(version))
 }
 
+/// Returns as what an outcome is counted.
+const fn counted(outcome: &Result<Done, DeskError<Unmade>>) -> Outcome {
+    match outcome {
+        Ok(Done { replayed: false, .. }) => Outcome::Done,
+        Ok(Done { replayed: true, .. }) => Outcome::Repeated,
+        Err(
+            DeskError::Refused(_) | DeskError::Unquoted(Unmade::Refused(_)) | DeskError::KeyReused,
+        ) => Outcome::Refused,
+        Err(DeskError::Unquoted(Unmade::Unpriced(_)) | DeskError::InProgress | DeskError::Busy) => {
+            Outcome::Undecided
+        }
+        Err(DeskError::Log(LogError::OutcomeUnknown)) => Outcome::Unknown,
+        Err(DeskError::Log(_)) => Outcome::Unavailable,
+    }
+}
+
 fn problem(error: DeskError<Unmade>) -> Problem {
     match error {
         DeskError::Refused(refusal) | DeskError::Unquoted(Unmade::Refused(refusal)) => {
@@ -253,16 +279,13 @@ fn problem(error: DeskError<Unmade>) -> Problem {
 
 pub fn of_log(error: &LogError) -> Problem {
     match error {
-        LogError::OutcomeUnknown => {
-            let detail = "the outcome is unknown: repeat with the same Idempotency-Key";
-            Problem::new(Code::LogUnreachable, detail)
-        }
+        LogError::OutcomeUnknown => Problem::new(Code::LogUnreachable, UNKNOWN),
+        LogError::Unavailable(_) => Problem::new(Code::LogUnreachable, UNREACHABLE),
         LogError::KeyReused => problem(DeskError::KeyReused),
         LogError::TooLarge => Problem::new(Code::TooLarge, error.to_string()),
-        LogError::Conflict { .. }
-        | LogError::Unavailable(_)
-        | LogError::Damaged { .. }
-        | LogError::Full => Problem::new(Code::LogUnreachable, error.to_string()),
+        LogError::Conflict { .. } | LogError::Damaged { .. } | LogError::Full => {
+            Problem::new(Code::LogUnreachable, error.to_string())
+        }
     }
 }
 
@@ -288,11 +311,13 @@ mod tests {
             (DeskError::KeyReused, 422, "IDEM_001"),
             (DeskError::Busy, 503, "SYS_003"),
             (DeskError::Log(LogError::Full), 503, "SYS_001"),
+            (DeskError::Log(LogError::Unavailable("at 10.0.0.1".into())), 503, "SYS_001"),
             (DeskError::Refused(Refusal::NothingToReduce), 400, "PORT_003"),
             (DeskError::Refused(Refusal::AccountNotOpen), 404, "404"),
         ] {
             let problem = problem(error);
             assert_eq!((problem.status.as_u16(), problem.code.words().code), (status, code));
+            assert!(!problem.detail.contains("10.0.0.1"), "{}", problem.detail);
         }
     }
 }

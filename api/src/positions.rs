@@ -5,6 +5,7 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::account::event::{Cause, Trigger};
 use domain::account::position::{Position, PositionId, PositionSide};
@@ -41,6 +42,12 @@ use crate::trading::told::OpenAnswer;
 
 /// Positions of a page when nobody says how many; at most 1,000.
 const PAGE_DEFAULT: usize = 500;
+
+/// How long a query waits for what only the archive knows. After it the answer is `SYS_001`.
+pub const ARCHIVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is said then.
+pub const ARCHIVE_LATE: &str = "the archive does not answer: ask again";
 
 pub struct PositionsApi(pub Arc<App>);
 
@@ -380,12 +387,12 @@ impl App {
         };
         // One more than there is room for tells whether there is more.
         let rows_max = u32::try_from(limit - page.positions.len() + 1).unwrap_or(u32::MAX);
-        archive
-            .wait_accounts_applied(self.views.applied(Log::Ledger))
-            .await
-            .map_err(|error| unreadable(&error))?;
-        let rows =
-            archive.closed(account, before, rows_max).await.map_err(|error| unreadable(&error))?;
+        let shown = self.views.applied(Log::Ledger);
+        let rows = in_time(async {
+            archive.wait_accounts_applied(shown).await?;
+            archive.closed(account, before, rows_max).await
+        })
+        .await?;
         for row in rows {
             if page.positions.len() == limit {
                 return Ok(page.and_more());
@@ -417,12 +424,12 @@ impl App {
         let Some(store) = &self.store else { return Err(no_such_position()) };
         let archive = store.archive();
         // What the views have just let go of may be on its way there.
-        archive
-            .wait_accounts_applied(self.views.applied(Log::Ledger))
-            .await
-            .map_err(|error| unreadable(&error))?;
-        let archived =
-            archive.closed_position(account, *id).await.map_err(|error| unreadable(&error))?;
+        let shown = self.views.applied(Log::Ledger);
+        let archived = in_time(async {
+            archive.wait_accounts_applied(shown).await?;
+            archive.closed_position(account, *id).await
+        })
+        .await?;
         archived.map(|row| self.closed_detail(&stream, &row.closed)).ok_or_else(no_such_position)
     }
 
@@ -469,9 +476,13 @@ impl App {
     }
 }
 
-/// Returns the problem of an archive that does not answer.
-pub fn unreadable(error: &StoreError) -> Problem {
-    Problem::new(Code::LogUnreachable, error.to_string())
+/// Returns what the archive answers, or the problem of one that does not, or not soon.
+pub async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+    let problem = |detail| Problem::new(Code::LogUnreachable, detail);
+    match tokio::time::timeout(ARCHIVE_PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(|error| problem(error.to_string())),
+        Err(_) => Err(problem(ARCHIVE_LATE.to_owned())),
+    }
 }
 
 /// Returns the open positions, the newest first.

@@ -8,14 +8,17 @@ use domain::name::AccountId;
 use domain::time::Timestamp;
 use eventlog::entry::Actor;
 use poem::{FromRequest, Request, RequestBody, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::problem::{Code, Problem};
 
 /// Through which door these principals come.
 const VIA: &str = "rest";
 
-/// Who somebody is who was let in, and what they may do. The door puts it into the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who somebody is who was let in, and what they may do. The door puts it into the request. Nodes write
+/// it to each other, of whose ticket it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Principal {
     /// The account that is theirs; of those who hold none, their name.
     pub account: AccountId,

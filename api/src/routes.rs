@@ -26,6 +26,7 @@ use crate::operator::OperatorApi;
 use crate::orderbook::OrderbookApi;
 use crate::positions::PositionsApi;
 use crate::server::Server;
+use crate::standing::Logs;
 use crate::stops::StopsApi;
 use crate::tls::Tls;
 use crate::tokens::{self, TokensApi};
@@ -46,7 +47,10 @@ pub async fn serve(
     app: App,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let app = Arc::new(app);
+    // Whoever asks waits for no log that is away.
+    let logs = Arc::new(Logs::new(app.ledger, app.market));
+    let (ledger, market) = logs.readers();
+    let app = Arc::new(App { ledger, market, ..app });
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let hub = Arc::new(Hub::new(&app.settings.ws));
     let (ending, broadcaster) = (stop.clone(), broadcast::run(Arc::clone(&app), Arc::clone(&hub)));
@@ -59,7 +63,7 @@ pub async fn serve(
     let reviewer = tasks.spawn(async move { ending.run_until_cancelled(reviews).await });
     let socket = MarketSocket::new(Arc::clone(&app), hub, tasks.clone(), stop.clone(), cut.clone());
     let (settings, gate) = (app.settings.clone(), Arc::clone(&app.gate));
-    let house = house(app, socket);
+    let house = house(app, logs, socket);
     let server = Arc::new(Server { house, gate, tls, tasks, stop, cut, settings });
     tokio::select! {
         ended = server.run(listener) => ended,
@@ -70,7 +74,7 @@ pub async fn serve(
     }
 }
 
-fn house(app: Arc<App>, socket: MarketSocket) -> BoxEndpoint<'static, Response> {
+fn house(app: Arc<App>, logs: Arc<Logs>, socket: MarketSocket) -> BoxEndpoint<'static, Response> {
     let document = docs::document(&service(&app));
     let operations = Arc::new(Operations::of(&document));
     let socket = Arc::new(socket);
@@ -86,7 +90,8 @@ fn house(app: Arc<App>, socket: MarketSocket) -> BoxEndpoint<'static, Response> 
         .at("/readyz", get(health::readyz))
         .at("/health", get(health::health))
         .at("/.well-known/jwks.json", get(tokens::jwks))
-        .data(Arc::clone(&app));
+        .data(Arc::clone(&app))
+        .data(logs);
     Door { routes, operations, app }.boxed()
 }
 

@@ -1,13 +1,17 @@
 //! Tickets: how a page of a browser, which cannot send headers with a WebSocket, says whose it is.
+//!
+//! Each is kept by the node that issued it, and names it: `ent_ticket_{tag}_{secret}`. A node that is
+//! shown another's asks that one (`neighbours`), so it is good once, wherever it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::name::AccountId;
 use domain::time::Timestamp;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::principal::Principal;
@@ -27,6 +31,28 @@ const PREFIX: &str = "ent_ticket_";
 /// Random bytes of a ticket.
 const SECRET_BYTES: usize = 32;
 
+/// Random bytes of a tag: no two runs of any node have the same.
+const TAG_BYTES: usize = 8;
+
+/// What one run of a node is called among others. It was drawn, and tells nothing of the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(String);
+
+/// Text that is no tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a tag has 16 digits of 0-9 and a-f")]
+pub struct NotATag;
+
+/// A ticket as it was shown to a node, and from where. What is in it opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    ticket: Trace,
+    address: IpAddr,
+    origin: Option<Trace>,
+}
+
 /// A ticket, to be shown once.
 #[derive(Debug)]
 pub struct Ticket {
@@ -38,9 +64,11 @@ pub struct Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
-/// The tickets of this node that wait to be used. They are good on this node alone.
-#[derive(Default)]
-pub struct Tickets(Mutex<Waiting>);
+/// The tickets of this node that wait to be used. They are gone with it.
+pub struct Tickets {
+    tag: Tag,
+    waiting: Mutex<Waiting>,
+}
 
 /// What is kept of a text: enough to know it again, and nothing to show.
 type Trace = [u8; 32];
@@ -60,7 +88,61 @@ struct Issued {
     expires_at: Timestamp,
 }
 
+impl Tag {
+    fn drawn() -> Self {
+        Self(drawn(TAG_BYTES))
+    }
+
+    /// Returns whose a ticket says that it is; `None` when it is no ticket.
+    pub fn of_ticket(text: &str) -> Option<Self> {
+        let (tag, _) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        Self::try_from(tag.to_owned()).ok()
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = NotATag;
+
+    fn try_from(text: String) -> Result<Self, NotATag> {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 2 * TAG_BYTES && text.bytes().all(is_digit) {
+            return Ok(Self(text));
+        }
+        Err(NotATag)
+    }
+}
+
+impl From<Tag> for String {
+    fn from(Tag(text): Tag) -> Self {
+        text
+    }
+}
+
+impl Shown {
+    pub fn of(ticket: &str, address: IpAddr, origin: Option<&str>) -> Self {
+        let address = address.to_canonical();
+        Self { ticket: trace(ticket), address, origin: origin.map(trace) }
+    }
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self { tag: Tag::drawn(), waiting: Mutex::default() }
+    }
+}
+
 impl Tickets {
+    /// Returns what this node is called in its tickets.
+    pub const fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
     /// Issues a ticket that is good once, from this address and for pages of this origin.
     pub fn issue(
         &self,
@@ -69,7 +151,8 @@ impl Tickets {
         origin: Option<&str>,
         now: Timestamp,
     ) -> Result<Ticket, TooMany> {
-        let (text, expires_at) = (drawn(), now.plus(LIFE));
+        let text = format!("{PREFIX}{}_{}", self.tag, drawn(SECRET_BYTES));
+        let expires_at = now.plus(LIFE);
         let (address, origin) = (address.to_canonical(), origin.map(trace));
         let mut waiting = self.waiting();
         waiting.forget_expired(now);
@@ -82,24 +165,18 @@ impl Tickets {
     }
 
     /// Takes a ticket, and returns whose it was. Whatever the outcome, it is used.
-    pub fn redeem(
-        &self,
-        ticket: &str,
-        address: IpAddr,
-        origin: Option<&str>,
-        now: Timestamp,
-    ) -> Option<Principal> {
+    pub fn redeem(&self, shown: &Shown, now: Timestamp) -> Option<Principal> {
         // Found by its hash: how long that takes tells nothing about the tickets there are.
-        let issued = self.waiting().take(&trace(ticket))?;
+        let issued = self.waiting().take(&shown.ticket)?;
         let is_good = now < issued.expires_at
-            && issued.address == address.to_canonical()
-            && issued.origin == origin.map(trace);
+            && issued.address == shown.address
+            && issued.origin == shown.origin;
         is_good.then_some(issued.principal)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Nothing in it panics between two steps.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,11 +206,12 @@ impl Waiting {
     }
 }
 
-fn drawn() -> String {
-    let mut secret = [0; SECRET_BYTES];
-    aws_lc_rs::rand::fill(&mut secret).expect("the system has random bytes");
-    let mut text = PREFIX.to_owned();
-    for byte in secret {
+/// Returns so many random bytes, as digits.
+fn drawn(bytes: usize) -> String {
+    let mut drawn = vec![0; bytes];
+    aws_lc_rs::rand::fill(&mut drawn).expect("the system has random bytes");
+    let mut text = String::with_capacity(2 * bytes);
+    for byte in drawn {
         write!(text, "{byte:02x}").expect("a text takes all that is written to it");
     }
     text
@@ -177,8 +255,8 @@ mod tests {
     }
 
     fn redeemed(tickets: &Tickets, text: &str, now: Timestamp) -> Option<String> {
-        let principal = tickets.redeem(text, address("::ffff:192.0.2.1"), Some(HOME), now)?;
-        Some(principal.account.to_string())
+        let shown = Shown::of(text, address("::ffff:192.0.2.1"), Some(HOME));
+        Some(tickets.redeem(&shown, now)?.account.to_string())
     }
 
     #[test]
@@ -214,7 +292,7 @@ mod tests {
         ] {
             let tickets = Tickets::default();
             let text = issued(&tickets, "alice", at(0)).unwrap();
-            assert_eq!(tickets.redeem(&text, elsewhere, origin, at(1)), None);
+            assert_eq!(tickets.redeem(&Shown::of(&text, elsewhere, origin), at(1)), None);
             assert_eq!(redeemed(&tickets, &text, at(1)), None, "{elsewhere} {origin:?}");
         }
     }
@@ -225,7 +303,8 @@ mod tests {
         for (origin, is_good) in [(None, true), (Some(HOME), false)] {
             let ticket = tickets.issue(of("alice"), here, None, at(0)).unwrap();
             let text = ticket.text.expose_secret();
-            assert_eq!(tickets.redeem(text, here, origin, at(1)).is_some(), is_good);
+            let redeemed = tickets.redeem(&Shown::of(text, here, origin), at(1));
+            assert_eq!(redeemed.is_some(), is_good);
         }
     }
 
@@ -263,8 +342,47 @@ mod tests {
         let tickets = Tickets::default();
         let ticket = tickets.issue(of("alice"), address("192.0.2.1"), None, at(0)).unwrap();
         let text = ticket.text.expose_secret();
-        let secret = text.strip_prefix("ent_ticket_").unwrap();
-        assert_eq!(secret.len(), 2 * SECRET_BYTES);
+        let (tag, secret) = text.strip_prefix("ent_ticket_").unwrap().split_once('_').unwrap();
+        assert_eq!((tag, secret.len()), (&*tickets.tag.0, 2 * SECRET_BYTES));
         assert!(!format!("{ticket:?}").contains(secret));
+    }
+
+    #[test]
+    fn a_ticket_names_the_node_that_issued_it_and_no_other() {
+        let (tickets, others) = (Tickets::default(), Tickets::default());
+        let text = issued(&tickets, "alice", at(0)).unwrap();
+
+        assert_eq!(Tag::of_ticket(&text).as_ref(), Some(tickets.tag()));
+        assert_ne!(tickets.tag(), others.tag());
+        assert_eq!(redeemed(&others, &text, at(1)), None);
+        assert!(redeemed(&tickets, &text, at(1)).is_some());
+    }
+
+    #[test]
+    fn what_is_no_tag_names_no_node() {
+        let good = "0123456789abcdef";
+        assert!(Tag::of_ticket(&format!("ent_ticket_{good}_00")).is_some());
+        for text in [
+            "ent_ticket_",
+            "ent_ticket_0123456789abcdef",
+            "ent_ticket_0123456789abcde_00",
+            "ent_ticket_0123456789ABCDEF_00",
+            "ent_ticket_0123456789abcd.>_00",
+            "ent_key_0123456789abcdef_00",
+        ] {
+            assert_eq!(Tag::of_ticket(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_another_node_is_shown_says_nothing_that_opens_anything() {
+        let tickets = Tickets::default();
+        let text = issued(&tickets, "alice", at(0)).unwrap();
+        let shown = Shown::of(&text, address("192.0.2.1"), Some(HOME));
+        let sent = serde_json::to_string(&shown).unwrap();
+
+        assert!(!sent.contains(HOME) && !sent.contains(text.rsplit_once('_').unwrap().1));
+        let read: Shown = serde_json::from_str(&sent).unwrap();
+        assert_eq!(tickets.redeem(&read, at(1)).unwrap().account.as_str(), "alice");
     }
 }

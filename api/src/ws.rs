@@ -59,6 +59,7 @@ use crate::allowance;
 use crate::app::App;
 use crate::door::RequestId;
 use crate::limits::Verdict;
+use crate::metrics::OpenSocket;
 use crate::problem::{Code, Language, Problem};
 use crate::server::Seat;
 use crate::ws::hub::Hub;
@@ -109,7 +110,7 @@ impl Endpoint for MarketSocket {
         let admitted = self.admission.enter(handshake.address).ok_or_else(|| {
             Problem::new(Code::TooManyRequests, "too many WebSockets from this address")
         })?;
-        let (identity, verdict) = self.identify(headers, handshake)?;
+        let (identity, verdict) = self.identify(headers, handshake).await?;
         let accept = derive_accept_key(key.as_bytes());
         let language = Language::of(headers);
         let seat = request.extensions().get::<Arc<Seat>>().cloned();
@@ -122,10 +123,10 @@ impl Endpoint for MarketSocket {
             identity,
             (mode, language),
         );
-        let cut = self.cut.clone();
+        let (cut, open) = (self.cut.clone(), OpenSocket::of(&self.app.gate));
         self.tasks.spawn(async move {
             // The connection's places are held for as long as the session lasts.
-            let _held = (admitted, seat);
+            let _held = (admitted, seat, open);
             match cut.run_until_cancelled(upgrade).await {
                 Some(Ok(stream)) => session.serve(stream, &cut).await,
                 Some(Err(error)) => debug!(%error, "the client left before the WebSocket began"),
@@ -151,7 +152,7 @@ impl Endpoint for MarketSocket {
 impl MarketSocket {
     /// Returns whose session it is to be: nobody's where nothing is presented. What is presented must
     /// be good, and its account have room for one more.
-    fn identify(
+    async fn identify(
         &self,
         headers: &HeaderMap,
         handshake: Handshake,
@@ -162,7 +163,7 @@ impl MarketSocket {
             (Arc::clone(self.hub.roster()), self.app.settings.ws.connections_account_max);
         let mut identity = Identity::new(handshake, roster, sessions_max, self.cut.child_token());
         let Some(principal) = admitted else { return Ok((identity, None)) };
-        let verdict = self.app.count_account(&principal);
+        let verdict = self.app.count_account(&principal).await;
         if !verdict.accepted {
             return Err(App::spent(&verdict));
         }

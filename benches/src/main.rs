@@ -4,8 +4,8 @@
 //! `cargo run --release --manifest-path benches/Cargo.toml [-- [FLAGS] RECORDING…]`:
 //! with recordings of Binance's BTCUSDT frames the feed row plays those, else the small one that the
 //! project carries. `--check` fails when a ratio misses what it is to reach by a factor of three:
-//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=starts`, `--only=sockets`,
-//! `--only=trading` and `--only=door` measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
+//! machines are noisy, and a real loss is larger. `--only=logs`, `--only=nats`, `--only=starts`,
+//! `--only=sockets`, `--only=trading` and `--only=door` measure a part. `--ticks=N` says how many ticks stand in sealed segments when starts are measured.
 
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ mod row;
 mod append;
 mod fold;
 mod replay;
+
+mod brokers;
 
 mod restart;
 
@@ -49,12 +51,13 @@ fn main() -> Result<()> {
     for flag in flags {
         match flag.split_once('=') {
             None if flag == "--check" => check = true,
-            Some(("--only", part @ ("logs" | "starts" | "sockets" | "trading" | "door"))) => {
-                only = Some(part.to_owned())
-            }
+            Some((
+                "--only",
+                part @ ("logs" | "nats" | "starts" | "sockets" | "trading" | "door"),
+            )) => only = Some(part.to_owned()),
             Some(("--ticks", number)) => ticks = number.parse()?,
             _ => bail!(
-                "{flag} is none of: --check, --only=logs|starts|sockets|trading|door, --ticks=N"
+                "{flag} is none of: --check, --only=logs|nats|starts|sockets|trading|door, --ticks=N"
             ),
         }
     }
@@ -66,12 +69,15 @@ fn main() -> Result<()> {
 
     let (mut good, mut notes) = (true, Vec::new());
     let runtime = tokio::runtime::Runtime::new()?;
-    if ["logs", "sockets", "trading", "door"].into_iter().any(wanted) {
+    if ["logs", "nats", "sockets", "trading", "door"].into_iter().any(wanted) {
         println!("| path | yardstick | ours | yardstick | ratio | to reach | |");
         println!("|---|---|--:|--:|--:|--:|---|");
     }
     if wanted("logs") {
         good &= runtime.block_on(log_rows(&recordings, &mut notes))?;
+    }
+    if wanted("nats") {
+        good &= runtime.block_on(brokers::rows(&mut notes))?;
     }
     if wanted("sockets") {
         good &= sockets::rows(&mut notes)?;

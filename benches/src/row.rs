@@ -36,6 +36,19 @@ impl Row {
         yardstick: &'static str,
         unit: &'static str,
         goal: Goal,
+        ours: impl AsyncFnMut() -> Result<f64>,
+        theirs: impl AsyncFnMut() -> Result<f64>,
+    ) -> Result<Self> {
+        Self::measured_in(ROUNDS, path, yardstick, unit, goal, ours, theirs).await
+    }
+
+    /// The same in another number of rounds: an odd one.
+    pub async fn measured_in(
+        rounds: usize,
+        path: &str,
+        yardstick: &'static str,
+        unit: &'static str,
+        goal: Goal,
         mut ours: impl AsyncFnMut() -> Result<f64>,
         mut theirs: impl AsyncFnMut() -> Result<f64>,
     ) -> Result<Self> {
@@ -44,7 +57,7 @@ impl Row {
         // A round that is not counted warms caches and files.
         ours().await?;
         theirs().await?;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             row.ours.push(ours().await?);
             row.theirs.push(theirs().await?);
         }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 
 /// Waits between attempts while the log cannot be reached or is full.
 const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Entries that are read at once when another writer was first.
 const CATCH_UP_ENTRIES: usize = 64;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::clock::Wall;
 use crate::configuration::Configuration;
+use crate::logs::Opener;
 
 /// Bytes of a request: more is somebody else's protocol.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
@@ -132,10 +133,12 @@ async fn submit(register: &Register, command: KeyCommand) -> Result<Result<(), K
 pub(crate) struct Socket(UnixListener);
 
 impl Socket {
-    /// Opens the socket in the place of one that a house has left behind. The lock of the ledger is
-    /// ours by now, so nobody else listens there.
+    /// Opens the socket in the place of one that a house has left behind. Two houses whose ledger
+    /// stands elsewhere may have been given one folder by mistake: the second is told.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let named = || format!("the socket {}", path.display());
+        let is_used = std::os::unix::net::UnixStream::connect(path).is_ok();
+        ensure!(!is_used, "another house uses this data folder: it listens at {}", path.display());
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(named);
@@ -198,7 +201,7 @@ pub(crate) async fn ask(configuration: &Configuration, request: Request) -> Resu
     if let Ok(stream) = UnixStream::connect(&path).await {
         return ask_house(stream, &request).await.context("the house did not answer");
     }
-    let ledger = configuration.ledger.open(Log::Ledger)?;
+    let ledger = Opener::of(configuration).open(&configuration.ledger, Log::Ledger).await?;
     let clock: Arc<dyn Clock> = Arc::new(Wall);
     let register = Register::new(ledger.log, clock.clone());
     carry_out(&register, clock.as_ref(), request).await

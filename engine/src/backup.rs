@@ -15,10 +15,10 @@ use eventlog::stream::Log;
 
 use crate::command_line::Backup;
 use crate::configuration::Configuration;
-use crate::hashed;
 use crate::manifest::{Copied, Held, Manifest};
 use crate::read_store;
 use crate::unfinished::{self, Unfinished};
+use crate::{hashed, logs};
 
 /// How often a backup begins anew because retention went past its snapshots meanwhile. Retention
 /// runs far less often than a backup takes.
@@ -29,10 +29,10 @@ pub(crate) async fn run(
     configuration: &Configuration,
     clock: &dyn Clock,
 ) -> Result<()> {
-    let ledger = configuration.ledger.files(Log::Ledger)?;
-    let market = configuration.market.files(Log::Market)?;
+    let ledger = files(configuration, Log::Ledger)?;
+    let market = files(configuration, Log::Market)?;
     let store = configuration.read_store.file();
-    let store = Some(store).filter(|store| !backup.without_read_store && store.exists());
+    let store = store.filter(|store| !backup.without_read_store && store.exists());
 
     let unfinished = Unfinished::begin(&backup.target)?;
     let made_at = clock.now();
@@ -55,6 +55,19 @@ pub(crate) async fn run(
     manifest.write(unfinished.folder())?;
     unfinished.finish()?;
     manifest.tell("backup", &backup.target, backup.json)
+}
+
+/// Returns the files of a log. What stands behind a broker has none; what stands in a database is a
+/// cache, and left out.
+fn files(configuration: &Configuration, log: Log) -> Result<Disk> {
+    let url = configuration.log(log);
+    let folder = url.folder(log).with_context(|| {
+        format!(
+            "the {log} log in {url} is copied by other means: entasis log copy --from {url} --to \
+             embedded:DIR"
+        )
+    })?;
+    logs::files(&folder, log)
 }
 
 async fn copy_store(from: &Path, folder: &Path) -> Result<Copied> {

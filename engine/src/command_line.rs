@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::auth::token_keys::Algorithm;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::access::{Role, Scope};
 use domain::keys::key::{KeyId, Label};
 use domain::name::AccountId;
@@ -75,6 +75,12 @@ pub(crate) enum ApiKeyCommand {
 pub(crate) enum LogCommand {
     /// Print entries as JSON, one a line, also while the house runs.
     Cat(LogCat),
+    /// Bring logs from one place to another, byte for byte, and compare both. Interrupted, it goes
+    /// on when it is run again. Also while a house writes to the original; nobody may write to the
+    /// copy.
+    Copy(LogCopy),
+    /// Make what logs need at a broker, as a user who may; all that is there already is checked.
+    Create(LogCreate),
 }
 
 #[derive(Debug, Default, Args)]
@@ -106,15 +112,16 @@ pub(crate) struct Serve {
     /// Data folder [default: ./data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Where the ledger stands, and the market log too unless it has its own [default: embedded:DATA]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = LOG_HELP)]
     pub(crate) log: Option<String>,
     /// Where the market log stands
     #[arg(long, value_name = "URL")]
     pub(crate) market_log: Option<String>,
-    /// Where snapshots and the archive stand [default: sqlite:DATA/read.db]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = READ_STORE_HELP)]
     pub(crate) read_store: Option<String>,
+    /// What this node does, of door,feeds,guardian,jobs [default: all of it]
+    #[arg(long, value_name = "ROLES", value_delimiter = ',')]
+    pub(crate) roles: Vec<String>,
     /// A feed; may be given more than once [default: simulated]
     #[arg(long, value_name = "SPEC", long_help = FEED_HELP)]
     pub(crate) feed: Vec<String>,
@@ -153,6 +160,54 @@ pub(crate) struct LogCat {
     pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogCopy {
+    #[arg(long, value_name = "URL", help = FROM_HELP)]
+    pub(crate) from: String,
+    /// The copy, new or begun before
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    /// Which log
+    #[arg(long, value_name = "LOG", default_value = "all")]
+    pub(crate) log: Which,
+    /// Tell in JSON what was copied
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Configuration file, in TOML, for its section [nats]
+    #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    Ledger,
+    Market,
+    All,
+}
+
+impl Which {
+    pub(crate) const fn logs(self) -> &'static [Log] {
+        match self {
+            Self::Ledger => &[Log::Ledger],
+            Self::Market => &[Log::Market],
+            Self::All => &[Log::Ledger, Log::Market],
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogCreate {
+    /// Where, for both logs [default: as configured]
+    #[arg(long, value_name = "URL")]
+    pub(crate) log_url: Option<String>,
+    /// Tell in JSON, one log a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Configuration file, in TOML
+    #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -332,6 +387,14 @@ fn a_log() -> impl TypedValueParser<Value = Log> {
         .map(move |name| logs.into_iter().find(|log| log.as_str() == name).unwrap_or(Log::Ledger))
 }
 
+const LOG_HELP: &str = "Where the ledger stands, and the market log too unless it has its own: \
+embedded:DIR or nats://HOST[:PORT][,HOST…][/PREFIX] [default: embedded:DATA]";
+
+const READ_STORE_HELP: &str = "Where snapshots and the archive stand: sqlite:FILE or \
+postgres://USER@HOST/DATABASE [default: sqlite:DATA/read.db]";
+
+const FROM_HELP: &str = "The original: embedded:DIR or nats://HOST[:PORT][,HOST…][/PREFIX]";
+
 const FEED_HELP: &str = "A feed; may be given more than once. The first that brings an instrument \
 is its primary venue [default: simulated]
 
@@ -349,9 +412,13 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     })
 }
 
+/// What is told without `RUST_LOG`. What becomes of a connection to a broker we tell ourselves.
+const LINES_DEFAULT: &str = "info,async_nats=error";
+
 /// Log lines go to stderr, in colours on a terminal and as JSON elsewhere. `RUST_LOG` selects them.
 pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LINES_DEFAULT));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         lines.init();

@@ -3,32 +3,44 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use commands::intake::BookRecording;
 use commands::terms::TradingTerms;
 use config::{Config, ConfigError, Environment, File, FileFormat, Map};
 use domain::instrument::Venue;
+use eventlog::log::Durability;
 use eventlog::stream::Log;
 use feeds::feed::Addresses;
 use feeds::spec::FeedSpec;
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use crate::command_line::{Demo, Place, Serve};
 use crate::configuration::door::{AddressKeys, AuthKeys, Door, LimitKeys, TlsKeys};
-use crate::logs::LogUrl;
+use crate::configuration::nats::{NatsKeys, NatsSettings};
+use crate::configuration::venues::VenueKeys;
+use crate::logs::{self, LogUrl};
 use crate::read_store::ReadStoreUrl;
+use crate::roles::Roles;
 use crate::trading::TradingKeys;
 
 pub(crate) mod door;
+pub(crate) mod nats;
+
+mod venues;
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+const METRICS_EXAMPLE: &str = "127.0.0.1:9464";
 const DATA_DEFAULT: &str = "data";
 const DEMO_DATA_DEFAULT: &str = "data/demo";
 
 const MARKET_DAYS_DEFAULT: NonZeroU32 = NonZeroU32::new(7).expect("it is not zero");
 const MARKET_BYTES_DEFAULT: NonZeroU64 = NonZeroU64::new(20_000_000_000).expect("it is not zero");
+
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "ENTASIS_";
@@ -42,6 +54,11 @@ pub(crate) struct Configuration {
     pub(crate) listen: String,
     pub(crate) ledger: LogUrl,
     pub(crate) market: LogUrl,
+    pub(crate) nats: NatsSettings,
+    /// What an acknowledged entry of the ledger must survive at least.
+    pub(crate) durability_min: Option<Durability>,
+    /// What this node does, among several that share their logs.
+    pub(crate) roles: Roles,
     /// In order of trust: the first that brings an instrument is its primary venue.
     pub(crate) feeds: Vec<FeedSpec>,
     pub(crate) books: BookRecording,
@@ -52,6 +69,8 @@ pub(crate) struct Configuration {
     pub(crate) read_store: ReadStoreUrl,
     pub(crate) retention: Retention,
     pub(crate) trading: TradingTerms,
+    /// Where figures are told to whoever collects them, as `HOST:PORT`; nowhere when absent.
+    pub(crate) metrics: Option<String>,
     /// Whether the account of the demonstration is opened and funded.
     pub(crate) funded: bool,
     /// How it is read again while the house runs.
@@ -66,15 +85,27 @@ pub(crate) struct Retention {
 }
 
 /// The keys of the file. A variable has the same name in capitals, after `ENTASIS_`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     listen: Option<String>,
     data: Option<PathBuf>,
     log: Option<String>,
     market_log: Option<String>,
-    /// Where snapshots and the archive stand: `sqlite:FILE`.
+    #[serde(default)]
+    nats: NatsKeys,
+    /// What an acknowledged entry of the ledger must survive: quorum, fsync, os or memory. A house
+    /// whose ledger keeps less does not start.
+    durability_min: Option<String>,
+    /// Where snapshots and the archive stand: `sqlite:FILE` or `postgres://USER@HOST/DATABASE`.
     read_store: Option<String>,
+    #[serde(default)]
+    postgres: PostgresKeys,
+    /// What this node does: door, feeds, guardian, jobs; all of it when absent.
+    #[serde(default, deserialize_with = "words")]
+    roles: Vec<String>,
+    #[serde(default)]
+    metrics: MetricsKeys,
     #[serde(default, deserialize_with = "words")]
     feed: Vec<String>,
     /// What is recorded of order books: all, sampled or off.
@@ -108,12 +139,19 @@ struct RetentionKeys {
     market_bytes: Option<NonZeroU64>,
 }
 
-/// `[venues.binance]`: where a venue is reached. In a variable: `ENTASIS_VENUES__BINANCE__WS_URL`.
+/// `[postgres]`: what does not belong into the URL of the read store.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct VenueKeys {
-    ws_url: Option<String>,
-    rest_url: Option<String>,
+struct PostgresKeys {
+    /// Meant for a variable, `ENTASIS_POSTGRES__PASSWORD`.
+    password: Option<SecretString>,
+}
+
+/// `[metrics]`: figures for Prometheus, on an address of their own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MetricsKeys {
+    listen: Option<String>,
 }
 
 /// `[ws]`: the WebSocket door. In a variable, two underlines stand for the dot: `ENTASIS_WS__ORIGINS`.
@@ -172,6 +210,11 @@ pub(crate) fn of_place(place: &Place) -> Result<Configuration> {
     configured(&serve_of_place(place), variables()?)
 }
 
+/// Returns what a house would know of its brokers, and of its logs there.
+pub(crate) fn of_brokers(config: Option<&Path>) -> Result<Configuration> {
+    of_place(&Place { data: None, config: config.map(ToOwned::to_owned) })
+}
+
 /// Returns the words of a house at a place. Nothing depends on its feeds and its door here: a
 /// recording that has gone, or a flag for TLS that is not repeated, is no reason to fail.
 fn serve_of_place(place: &Place) -> Serve {
@@ -207,20 +250,9 @@ pub(crate) fn of_demo(demo: &Demo) -> Result<Configuration> {
     let configuration = checked(Keys {
         listen: demo.listen.clone(),
         data: Some(demo.data.clone().unwrap_or_else(|| DEMO_DATA_DEFAULT.into())),
-        log: None,
-        market_log: None,
         feed: vec![format!("simulated{seed}")],
-        books: None,
-        venues: BTreeMap::new(),
-        node: None,
-        ws: Ws::default(),
-        auth: AuthKeys::default(),
         tls: TlsKeys::of_flag(demo.tls_self_signed),
-        limits: LimitKeys::default(),
-        addresses: AddressKeys::default(),
-        read_store: None,
-        retention: RetentionKeys::default(),
-        trading: TradingKeys::default(),
+        ..Keys::default()
     })?;
     Ok(Configuration { funded: true, ..configuration })
 }
@@ -262,6 +294,9 @@ fn configured(serve: &Serve, variables: Map<String, String>) -> Result<Configura
     if let Some(read_store) = &serve.read_store {
         keys.read_store = Some(read_store.clone());
     }
+    if !serve.roles.is_empty() {
+        keys.roles.clone_from(&serve.roles);
+    }
     if serve.tls_self_signed {
         keys.tls.sign_self();
     }
@@ -283,7 +318,7 @@ fn unread(error: ConfigError) -> anyhow::Error {
 fn checked(keys: Keys) -> Result<Configuration> {
     let data = keys.data.clone().unwrap_or_else(|| DATA_DEFAULT.into());
     let url = |key: &str, text: &str| {
-        LogUrl::parse(text).with_context(|| format!("{key} = {text:?} is no log"))
+        LogUrl::parse(text).with_context(|| format!("{key} = {:?} is no log", told(text)))
     };
     let ledger = match &keys.log {
         Some(text) => url("log", text)?,
@@ -296,11 +331,11 @@ fn checked(keys: Keys) -> Result<Configuration> {
     // Beside the ledger, where nobody says otherwise.
     let own = match (&keys.data, &ledger) {
         (None, LogUrl::Embedded(folder)) => folder.clone(),
-        (Some(_), _) => data.clone(),
+        (Some(_), _) | (None, LogUrl::Nats(_)) => data.clone(),
     };
     let read_store = match &keys.read_store {
-        Some(text) => ReadStoreUrl::parse(text)
-            .with_context(|| format!("read_store = {text:?} is no read store"))?,
+        Some(text) => ReadStoreUrl::parse(text, keys.postgres.password.as_ref())
+            .with_context(|| format!("read_store = {:?} is no read store", told(text)))?,
         None => ReadStoreUrl::in_folder(&own),
     };
     let retention = Retention {
@@ -327,13 +362,22 @@ fn checked(keys: Keys) -> Result<Configuration> {
         }
     }
     let listen = keys.listen.unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
-    let port = listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    ensure!(port.is_some(), "listen = {listen:?}: expected HOST:PORT, such as {LISTEN_DEFAULT}");
+    check_address("listen", &listen, LISTEN_DEFAULT)?;
+    if let Some(listen) = &keys.metrics.listen {
+        check_address("metrics.listen", listen, METRICS_EXAMPLE)?;
+    }
+    let durability_min = keys
+        .durability_min
+        .as_ref()
+        .map(|word| logs::durability(word).with_context(|| format!("durability_min = {word:?}")));
+    let roles =
+        keys.roles.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty());
+    let roles = Roles::parse(roles)?;
     let books = match &keys.books {
         Some(text) => text.parse().with_context(|| format!("books = {text:?}"))?,
         None => BookRecording::All,
     };
-    let venues = keys.venues.into_iter().map(addresses).collect::<Result<_>>()?;
+    let venues = keys.venues.into_iter().map(venues::addresses).collect::<Result<_>>()?;
     let parts = (keys.auth, keys.tls, keys.limits, keys.addresses);
     let door = Door::of(&own, &listen, keys.node.as_deref(), parts, &keys.ws)?;
     let (ws, trading) = (keys.ws, keys.trading.terms()?);
@@ -341,6 +385,9 @@ fn checked(keys: Keys) -> Result<Configuration> {
         listen,
         ledger,
         market,
+        nats: NatsSettings::of(keys.nats)?,
+        durability_min: durability_min.transpose()?,
+        roles,
         feeds,
         books,
         venues,
@@ -349,27 +396,25 @@ fn checked(keys: Keys) -> Result<Configuration> {
         read_store,
         retention,
         trading,
+        metrics: keys.metrics.listen,
         funded: false,
         read_again: None,
     })
 }
 
-/// Reads where a venue is reached. A name that no feed can have is a slip of the pen.
-fn addresses((name, keys): (String, VenueKeys)) -> Result<(Venue, Addresses)> {
-    ensure!(feeds::venues::is_live(&name), "venues.{name}: there is no live adapter of this name");
-    let url = |key: &str, url: Option<String>, schemes: [&str; 2]| {
-        let fits = |url: &String| schemes.iter().any(|scheme| url.starts_with(scheme));
-        let [plain, secure] = schemes;
-        ensure!(
-            url.as_ref().is_none_or(fits),
-            "venues.{name}.{key}: expected {secure}… or {plain}…"
-        );
-        Ok(url)
-    };
-    let ws_url = url("ws_url", keys.ws_url, ["ws://", "wss://"])?;
-    let rest_url = url("rest_url", keys.rest_url, ["http://", "https://"])?;
-    let venue = name.parse().with_context(|| format!("venues.{name}"))?;
-    Ok((venue, Addresses { ws_url, rest_url }))
+fn check_address(key: &str, listen: &str, example: &str) -> Result<()> {
+    let port = listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    ensure!(port.is_some(), "{key} = {listen:?}: expected HOST:PORT, such as {example}");
+    Ok(())
+}
+
+/// Returns a URL as it may be told: what stands before its host or among its options may be a secret.
+fn told(url: &str) -> String {
+    match (url.split_once(':'), url.rsplit_once('@')) {
+        (Some((scheme, _)), _) if url.contains('?') => format!("{scheme}://…"),
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use api::app::App;
 use api::gate::Gate;
+use api::metrics::Metrics;
 use api::opening::Opening;
 use api::tls::Tls;
 use commands::clock::Clock;
@@ -19,7 +19,7 @@ use commands::register::trail::Trail;
 use commands::terms::TradingTerms;
 use domain::book::Session;
 use domain::time::Timestamp;
-use eventlog::log::ReadLog;
+use eventlog::log::{LogError, ReadLog};
 use eventlog::stream::Log;
 use feeds::feed::{Addresses, Surroundings};
 use feeds::spec::FeedSpec;
@@ -38,11 +38,12 @@ use uuid::Uuid;
 use crate::admin::Socket;
 use crate::clock::Wall;
 use crate::configuration::door::TlsChoice;
-use crate::configuration::{Configuration, Retention};
+use crate::configuration::{Configuration, DAY, Retention};
 use crate::entrance::{self, Refresher, Seen};
 use crate::feeding;
-use crate::logs::OpenLog;
+use crate::logs::{OpenLog, Opener};
 use crate::progress;
+use crate::roles::Role;
 use crate::trading;
 
 /// Runs the house until a signal stops it, or a part of it fails that nothing can stand in for.
@@ -52,6 +53,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", configuration.listen))?;
     let address = listener.local_addr()?;
+    let opener = Opener::of(&configuration);
     let door = configuration.door;
     let is_plain = door.tls == TlsChoice::Plain { behind_proxy: false };
     ensure!(
@@ -62,18 +64,28 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     door.private.make()?;
     let token_keys = entrance::token_keys(&door)?;
     let tls = entrance::tls(&door)?.map(Tls::new).map(Arc::new);
-    let ledger = configuration.ledger.open(Log::Ledger)?;
-    let market = configuration.market.open(Log::Market)?;
-    let store = configuration.read_store.open().await?;
-    let feeds: Vec<(FeedSpec, Arc<FeedStatus>)> = configuration
-        .feeds
-        .into_iter()
+    let ledger = opener.open(&configuration.ledger, Log::Ledger).await?;
+    // Only now: the lock of an embedded ledger says that nobody else uses what stands beside it.
+    let store = configuration.read_store.open(door.node.as_str()).await?;
+    let opener = opener.keep(Arc::new(store.clone()));
+    let market = opener.open(&configuration.market, Log::Market).await?;
+    let neighbours = opener.neighbours(&configuration.ledger).await?.map(Arc::new);
+    let measured = match &configuration.metrics {
+        Some(listen) => {
+            Some(bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?)
+        }
+        None => None,
+    };
+    let roles = configuration.roles;
+    // Also where others listen to them: which venue speaks for an instrument is the same everywhere.
+    let venues = configuration.feeds.iter().map(FeedSpec::venue).collect();
+    let own = configuration.feeds.into_iter().filter(|_| roles.have(Role::Feeds));
+    let feeds: Vec<(FeedSpec, Arc<FeedStatus>)> = own
         .map(|feed| {
             let status = FeedStatus::new(feed.venue(), feed.instruments(), feed.pace());
             (feed, Arc::new(status))
         })
         .collect();
-    let venues = feeds.iter().map(|(_, status)| status.venue.clone()).collect();
     let clock: Arc<dyn Clock> = Arc::new(Wall);
     let desk = Desk::new(ledger.log.clone(), Arc::new(store.clone()), clock.clone());
     let rooms = Rooms {
@@ -89,11 +101,22 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
 
     let register = Register::new(rooms.ledger.log.clone(), rooms.clock.clone());
     let trail = Trail::new(rooms.ledger.log.clone(), rooms.clock.clone(), door.node.clone());
-    let gate = Gate::new(token_keys, door.rules.clone(), Arc::new(register), Arc::new(trail));
+    let mut gate = Gate::new(token_keys, door.rules.clone(), Arc::new(register), Arc::new(trail));
+    if let Some(neighbours) = &neighbours {
+        gate = gate.beside(neighbours.clone());
+    }
     let gate = Arc::new(gate);
     let socket = Socket::open(&door.private.socket())?;
 
     let mut parts = JoinSet::new();
+    if let Some(neighbours) = neighbours {
+        let (node, gate) = (door.node.clone(), gate.clone());
+        let (clock, stop) = (rooms.clock.clone(), rooms.stop.clone());
+        parts.spawn(async move {
+            neighbours.run(node, gate, clock, stop).await;
+            Ok(())
+        });
+    }
     let opening = Opening::shut();
     let limits = (door.connections_max, door.connections_ip_max);
     let app = App {
@@ -109,6 +132,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         opening: opening.clone(),
         settings: settings(&configuration.ws, limits),
     };
+    if let Some(listener) = measured {
+        let (metrics, stop) = (Metrics::of(&app), rooms.stop.clone());
+        parts.spawn(async move {
+            api::metrics::serve(listener, metrics, stop).await;
+            Ok(())
+        });
+    }
     // Before the views are there: who asks how far the house has come gets an answer.
     let (stop, served_with) = (rooms.stop.clone(), tls.clone());
     let shut = CancellationToken::new();
@@ -135,13 +165,21 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     let stopped = if let Ok(None) = made {
         rooms.run_views(&mut parts);
-        rooms.run_guardian(&mut parts);
-        opening.open();
+        if roles.have(Role::Guardian) {
+            rooms.run_guardian(&mut parts);
+        }
+        if roles.have(Role::Door) {
+            opening.open();
+        } else {
+            opening.keep_to_itself();
+        }
         for (feed, status) in feeds {
             let addresses = configuration.venues.get(&status.venue).cloned().unwrap_or_default();
             rooms.run_feed(&mut parts, feed, status, addresses, configuration.books);
         }
-        rooms.run_jobs(&mut parts, configuration.retention);
+        if roles.have(Role::Jobs) {
+            rooms.run_jobs(&mut parts, configuration.retention);
+        }
         tokio::select! {
             signal = signals.next() => Ok(Some(signal)),
             part = failed(&mut parts) => part.map(|()| None),
@@ -193,7 +231,7 @@ impl Rooms {
 
     /// Takes the views from the newest snapshot, and folds what has come since.
     async fn make_views(&self) -> Result<()> {
-        let (ledger, market) = (self.ledger.reader(), self.market.reader());
+        let (ledger, market) = (self.ledger.patient(), self.market.patient());
         let (views, store) = (&self.views, &self.store);
         let loaded = store.load(views, ledger.as_ref(), market.as_ref()).await?;
         for (view, LoadedView { kept, discarded, .. }) in loaded.views {
@@ -217,7 +255,7 @@ impl Rooms {
     /// Keeps the views up to date, their snapshots, and the archive.
     fn run_views(&self, parts: &mut Parts) {
         for (log, from) in [(Log::Ledger, &self.ledger), (Log::Market, &self.market)] {
-            parts.spawn(project(log, from.reader(), self.views.clone(), self.stop.clone()));
+            parts.spawn(project(log, from.patient(), self.views.clone(), self.stop.clone()));
         }
         let (store, views) = (self.store.clone(), self.views.clone());
         let (now, stop) = (self.now(), self.stop.clone());
@@ -225,7 +263,7 @@ impl Rooms {
             projections::store::snapshots(store, views, now, stop.cancelled_owned()).await;
             Ok(())
         });
-        let (store, ledger, stop) = (self.store.clone(), self.ledger.reader(), self.stop.clone());
+        let (store, ledger, stop) = (self.store.clone(), self.ledger.patient(), self.stop.clone());
         parts.spawn(async move {
             tokio::select! {
                 error = projections::store::archivist(store, ledger) => Err(error).context("the archive"),
@@ -257,8 +295,8 @@ impl Rooms {
     /// Closes positions when the market meets their conditions.
     fn run_guardian(&self, parts: &mut Parts) {
         let guardian = Guardian::new(GuardianParts {
-            ledger: self.ledger.reader(),
-            market: self.market.reader(),
+            ledger: self.ledger.patient(),
+            market: self.market.patient(),
             desk: self.desk.clone(),
             keep: Arc::new(self.store.clone()),
             clock: self.clock.clone(),
@@ -302,9 +340,9 @@ impl Rooms {
             ledger: self.ledger.log.clone(),
             desk: self.desk.clone(),
             clock: self.clock.clone(),
-            retirement: Some(Retirement {
+            retirement: self.market.trim.clone().map(|trim| Retirement {
                 market: self.market.reader(),
-                trim: self.market.trim.clone(),
+                trim,
                 snapshots: Arc::new(self.store.clone()),
                 guarded: Arc::new(self.store.clone()),
                 settings: retire::Settings {
@@ -314,10 +352,10 @@ impl Rooms {
                 },
             }),
         };
-        let stop = self.stop.clone();
+        let (store, stop) = (self.store.clone(), self.stop.clone());
         parts.spawn(async move {
             tokio::select! {
-                error = jobs::run(jobs) => Err(error).context("the jobs"),
+                error = by_turns(store, jobs) => Err(error).context("the jobs"),
                 () = stop.cancelled() => Ok(()),
             }
         });
@@ -329,7 +367,17 @@ impl Rooms {
     }
 }
 
-const DAY: Duration = Duration::from_hours(24);
+/// Runs the jobs while it is this node's turn, among those that share a read store. Ends only with an
+/// error that waiting does not mend.
+async fn by_turns(store: Store, jobs: Jobs) -> LogError {
+    loop {
+        let turn = store.lead("jobs").await;
+        tokio::select! {
+            error = jobs::run(jobs.clone()) => return error,
+            () = turn.lost() => tracing::info!("the jobs are another node's now"),
+        }
+    }
+}
 
 fn ending(part: Result<Result<()>, JoinError>) -> Result<()> {
     part.unwrap_or_else(|error| Err(anyhow!("a part of the house has panicked: {error}")))

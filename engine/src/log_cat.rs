@@ -10,10 +10,12 @@ use eventlog::embedded::verify;
 use eventlog::entry::{Entry, Offset, Version};
 use eventlog::files::Disk;
 use eventlog::log::{LogError, ReadLog};
+use eventlog::patient::Patient;
 use eventlog::stream::{Log, Stream};
 
 use crate::command_line::LogCat;
 use crate::configuration::Configuration;
+use crate::logs::{self, Opener};
 
 /// Entries that are read at once.
 const BATCH_ENTRIES_MAX: usize = 256;
@@ -28,14 +30,25 @@ pub(crate) async fn run(cat: &LogCat, configuration: &Configuration) -> Result<(
         (Some(stream), None) => stream.log(),
         (None, log) => log.unwrap_or(Log::Ledger),
     };
-    let files = Arc::new(configuration.log(log).files(log)?);
+    let url = configuration.log(log);
     let left = cat.limit.unwrap_or(u64::MAX);
     let place = Place { stream: cat.stream.clone(), after: cat.after, left };
     let mut lines = Printer { out: BufWriter::new(io::stdout().lock()), place };
-    let printed = match ReadOnly::open(files.clone(), log) {
-        Ok(reader) => lines.print(&reader, cat.follow).await,
-        Err(LogError::Damaged { .. }) => lines.print_undamaged(&files, log),
-        Err(error) => Err(Ended::By(error.into())),
+    let printed = if let Some(folder) = url.folder(log) {
+        let files = Arc::new(logs::files(&folder, log)?);
+        match ReadOnly::open(files.clone(), log) {
+            Ok(reader) => lines.print(&reader, cat.follow).await,
+            Err(LogError::Damaged { .. }) => lines.print_undamaged(&files, log),
+            Err(error) => Err(Ended::By(error.into())),
+        }
+    } else {
+        let reader = Opener::of(configuration).open_stored(url, log).await?;
+        if cat.follow {
+            // Whoever follows sits out the time in which the broker is away.
+            lines.print(&Patient::new(reader), true).await
+        } else {
+            lines.print(&*reader, false).await
+        }
     };
     // What was read before an error is printed before it.
     let flushed = lines.out.flush().map_err(Ended::of);
@@ -76,7 +89,7 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    async fn print(&mut self, reader: &ReadOnly, follow: bool) -> Result<(), Ended> {
+    async fn print(&mut self, reader: &dyn ReadLog, follow: bool) -> Result<(), Ended> {
         loop {
             let head = reader.head().await.map_err(|error| Ended::By(error.into()))?;
             while self.batch(reader).await? {}
@@ -89,7 +102,7 @@ impl Printer<'_> {
     }
 
     /// Prints some entries; false when there are no more.
-    async fn batch(&mut self, reader: &ReadOnly) -> Result<bool, Ended> {
+    async fn batch(&mut self, reader: &dyn ReadLog) -> Result<bool, Ended> {
         let limit = usize::try_from(self.place.left).unwrap_or(usize::MAX).min(BATCH_ENTRIES_MAX);
         let mut entries = self.place.read(reader, limit).await;
         if matches!(entries, Err(LogError::Damaged { .. })) {
@@ -127,7 +140,7 @@ impl Printer<'_> {
 }
 
 impl Place {
-    async fn read(&self, reader: &ReadOnly, limit: usize) -> Result<Vec<Entry>, LogError> {
+    async fn read(&self, reader: &dyn ReadLog, limit: usize) -> Result<Vec<Entry>, LogError> {
         match &self.stream {
             None => reader.read(Offset(self.after), limit).await,
             Some(stream) => reader.read_stream(stream, Version(self.after), limit).await,

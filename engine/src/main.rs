@@ -8,6 +8,7 @@ use crate::clock::Wall;
 use crate::command_line::{Command, LogCommand};
 use crate::configuration::Configuration;
 
+mod broker;
 mod clock;
 mod command_line;
 mod configuration;
@@ -15,9 +16,11 @@ mod entrance;
 mod feeding;
 mod house;
 mod logs;
+mod neighbours;
 mod private;
 mod progress;
 mod read_store;
+mod roles;
 mod trading;
 
 mod admin;
@@ -25,6 +28,8 @@ mod apikey;
 mod token;
 
 mod log_cat;
+mod log_copy;
+mod log_create;
 
 mod backup;
 mod hashed;
@@ -49,6 +54,16 @@ fn main() -> ExitCode {
         }),
         Command::Log(LogCommand::Cat(cat)) => {
             on(configuration::of_place(&cat.place), async |at| log_cat::run(&cat, &at).await)
+        }
+        Command::Log(LogCommand::Copy(copy)) => {
+            on(configuration::of_brokers(copy.config.as_deref()), async |at| {
+                log_copy::run(&copy, &at).await
+            })
+        }
+        Command::Log(LogCommand::Create(create)) => {
+            on(configuration::of_brokers(create.config.as_deref()), async |at| {
+                log_create::run(&create, &at).await
+            })
         }
         Command::Backup(backup) => on(configuration::of_place(&backup.place), async |at| {
             backup::run(&backup, &at, &Wall).await

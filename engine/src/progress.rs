@@ -17,7 +17,7 @@ const RETELL: Duration = Duration::from_secs(5);
 pub(crate) async fn tell(views: &Views, heads: [(Log, Offset); 2]) {
     let begun: u64 = heads.iter().map(|(log, _)| views.applied(*log).0).sum();
     let goal: u64 = heads.iter().map(|(_, head)| head.0).sum();
-    let mut line = Line { drawn: false };
+    let mut line = Line::default();
     let started = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     loop {
@@ -47,14 +47,15 @@ fn words(come: u64, goal: u64, left: Option<Duration>) -> String {
 }
 
 /// The line that is drawn over itself. It goes when the work is done.
-struct Line {
+#[derive(Default)]
+pub(crate) struct Line {
     drawn: bool,
 }
 
 const ERASE: &str = "\r\x1b[K";
 
 impl Line {
-    fn draw(&mut self, words: &str) {
+    pub(crate) fn draw(&mut self, words: &str) {
         self.drawn = true;
         put(&format!("{ERASE}{words}"));
     }

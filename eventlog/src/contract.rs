@@ -18,6 +18,8 @@ use crate::entry::{Actor, Causation, Draft, ENTRY_EVENTS_MAX, Entry, Hash, Offse
 use crate::log::{Appended, EventLog, Expected, LogError, ReadLog, Retention, Tip, Trim, Trimmed};
 use crate::stream::{Log, Stream};
 
+pub mod transfer;
+
 const WRITERS: u8 = 16;
 const ROUNDS: u64 = 20;
 

@@ -21,7 +21,7 @@ use crate::embedded::index::{Index, Ruling};
 use crate::embedded::next::Next;
 use crate::embedded::reader::{Ask, Reader};
 use crate::embedded::recovery::Recovered;
-use crate::embedded::writer::{Answer, Request, Writer};
+use crate::embedded::writer::{Answer, Placed, Put, Request, Writer};
 use crate::entry::{Draft, Entry, Hash, Offset, Version};
 use crate::files::{Files, Lock};
 use crate::header::Header;
@@ -36,6 +36,7 @@ mod sealed;
 mod whole_file;
 
 mod append_ids;
+mod frames;
 mod handles;
 mod index;
 mod pieces;
@@ -49,6 +50,8 @@ mod writer;
 
 mod chores;
 mod trim;
+
+mod transfer;
 
 pub mod read_only;
 
@@ -177,8 +180,12 @@ impl Embedded {
         self.shared.reader.index().memory_bytes()
     }
 
-    /// Hands an entry to the writer and waits for its answer.
-    async fn write(&self, draft: &Draft, after: (Version, Hash)) -> Written {
+    /// Hands an entry to the writer and waits for its answer. `None`: another entry took the place.
+    async fn write(
+        &self,
+        draft: &Draft,
+        after: (Version, Hash),
+    ) -> Result<Option<Appended>, LogError> {
         if self.shared.is_stopped() {
             return Err(self.shared.unavailable());
         }
@@ -192,17 +199,27 @@ impl Embedded {
             recorded_at: draft.recorded_at,
             prev_hash,
         };
+        let offset = self.put(vec![(header, sealed)]).await?;
+        Ok(offset.map(|offset| Appended { offset, version, repeated: false }))
+    }
+
+    /// Has the writer put in entries, all or none, and returns where the first of them stands.
+    /// `None`: another entry took the place.
+    async fn put(&self, entries: Vec<Placed>) -> Result<Option<Offset>, LogError> {
         let (answer, answered) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(|| self.shared.unavailable())?;
-        let request = Request { header, sealed, answer };
-        queue.send(request).await.map_err(|_| self.shared.unavailable())?;
+        self.send(Request::Put(Put { entries, answer })).await?;
         match answered.await {
-            Ok(Answer::Written(offset)) => Ok(Some(Appended { offset, version, repeated: false })),
+            Ok(Answer::Written(offset)) => Ok(Some(offset)),
             Ok(Answer::Moved) => Ok(None),
             Ok(Answer::Full) => Err(LogError::Full),
-            // The writer has stopped, with this entry in its hands or in its queue.
+            // The writer has stopped, with these entries in its hands or in its queue.
             Err(_) => Err(LogError::OutcomeUnknown),
         }
+    }
+
+    async fn send(&self, request: Request) -> Result<(), LogError> {
+        let queue = self.queue.as_ref().ok_or_else(|| self.shared.unavailable())?;
+        queue.send(request).await.map_err(|_| self.shared.unavailable())
     }
 
     /// Looks for the append id among all entries after a version.
@@ -223,9 +240,6 @@ impl Embedded {
         }
     }
 }
-
-/// `None`: another entry took the place.
-type Written = Result<Option<Appended>, LogError>;
 
 impl Shared {
     fn new(log: Log, files: Arc<dyn Files>, index: Index) -> Self {

@@ -40,6 +40,11 @@ pub trait ReadLog: Send + Sync {
     async fn wait_after(&self, after: Offset) -> Result<(), LogError>;
 
     fn durability(&self) -> Durability;
+
+    /// Returns how the log fares, as far as it is known without asking it.
+    fn standing(&self) -> Standing {
+        Standing::Good
+    }
 }
 
 #[async_trait]
@@ -119,6 +124,23 @@ pub enum Durability {
     Fsync,
     /// The loss of a machine.
     Quorum,
+}
+
+/// How a log fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// Nothing can be appended now, and perhaps nothing read.
+    Down {
+        reason: String,
+        /// What an operator must do, where it does not pass by itself.
+        advice: Option<String>,
+    },
+    /// It works, and keeps less than it should: a replica is missing, a setting was changed.
+    Degraded {
+        reason: String,
+        advice: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -33,6 +33,7 @@ mod house;
 const REST: Duration = Duration::from_secs(10);
 
 /// What the jobs of a node work with.
+#[derive(Clone)]
 pub struct Jobs {
     pub views: Arc<Views>,
     pub ledger: Arc<dyn EventLog>,
@@ -46,7 +47,7 @@ pub struct Jobs {
 /// error that waiting does not mend.
 ///
 /// Any number of nodes may run them: what a job writes is named by what it says, so it stands in
-/// the log once.
+/// the log once. That one of them runs them at a time only saves work.
 pub async fn run(jobs: Jobs) -> LogError {
     let Jobs { views, ledger, desk, clock, retirement } = jobs;
     let (views, ledger, clock) = (views.as_ref(), ledger.as_ref(), clock.as_ref());

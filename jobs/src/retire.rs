@@ -88,6 +88,7 @@ impl Guarded for Store {
 }
 
 /// What the retention of a market log needs.
+#[derive(Clone)]
 pub struct Retirement {
     pub market: Arc<dyn ReadLog>,
     /// The same log.

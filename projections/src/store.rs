@@ -1,32 +1,39 @@
-//! The read store: a file in which views, kept states and the archive outlive the process. All of it
-//! is a cache: whatever is lost or damaged is folded from the logs again.
+//! The read store, in which views, kept states and the archive outlive the process: a file of one
+//! node, or a PostgreSQL that several share. All of it is a cache: whatever is lost or damaged is folded
+//! from the logs again.
 //!
-//! Read in this order: what a row holds (`rows`), snapshots of the views (`snapshots`), which of them
-//! stay (`thinning`) and whether they belong to the logs (`belonging`), states of other parts of the
-//! house (`kept`), what is told of old hours and of accounts (`archive`), who files it (`archivist`,
-//! with `accounts` for theirs), who may write (`lease`), how it fares (`health`), and all SQL (`sqlite`).
+//! Read in this order: what a row holds (`rows`), snapshots of the views (`snapshots`) and how they are
+//! written (`writing`), which of them stay (`thinning`) and whether they belong to the logs
+//! (`belonging`), states of other parts of the house (`kept`), what is told of old hours and of accounts
+//! (`archive`), who files it (`archivist`, with `accounts` for theirs and `paging` for how much is
+//! read), what happens to one that is damaged (`anew`), who may write (`lease`) and who does a work for
+//! all nodes (`leading`), how it fares (`health`), all SQL (`database`), and a PostgreSQL for tests
+//! (`server`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::time::Timestamp;
 use eventlog::entry::Offset;
 use eventlog::log::{LogError, ReadLog};
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 
+use self::anew::set_aside;
 use self::archive::{Archive, Progress, Section, Sections};
-use self::archivist::ArchivistError;
+use self::archivist::{ArchivistError, Turn};
 use self::belonging::Foreign;
+use self::database::postgres::Address;
+use self::database::{Database, Found, sqlite};
 use self::health::{Health, StoreHealth};
-use self::lease::Lease;
+use self::lease::file::FileLease;
+use self::lease::{Lease, Work};
 use self::rows::KeptCut;
 use self::snapshots::{LoadedView, Logs, Snapshot, Written};
-use self::sqlite::{Found, Outlives, Sqlite};
 use crate::views::{Cut, Views};
 
 pub mod rows;
@@ -45,11 +52,22 @@ pub mod archivist;
 
 mod accounts;
 
+mod paging;
+
+mod writing;
+
+mod anew;
+
 mod lease;
+
+pub mod leading;
 
 pub mod health;
 
-mod sqlite;
+mod database;
+
+#[cfg(any(test, feature = "postgres-server"))]
+pub mod server;
 
 /// Time from one snapshot to the next.
 const REST: Duration = Duration::from_secs(10);
@@ -57,6 +75,16 @@ const REST: Duration = Duration::from_secs(10);
 /// Time after which what failed is tried again; it doubles up to the second one.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// The same where several nodes share a store: a server that was away is back in seconds, and queries
+/// wait for what it lacks.
+const BACKOFF_SHARED_MAX: Duration = Duration::from_secs(5);
+
+/// Time after which a node that follows looks how far another one has filed the archive.
+const FOLLOW: Duration = Duration::from_millis(500);
+
+/// Time after which a node that files the archive and has nothing to file says that it is there.
+const SIGN: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -81,6 +109,11 @@ pub enum Opened {
         path: PathBuf,
         reason: String,
     },
+    /// What was there, on a server, is damaged or of another version. It has gone, and the store is
+    /// empty.
+    Emptied {
+        reason: String,
+    },
 }
 
 /// What the views were restored from.
@@ -91,50 +124,79 @@ pub struct Loaded {
     pub set_aside: Option<PathBuf>,
 }
 
+/// Where a store is.
+enum Place {
+    File(PathBuf),
+    /// On a server that several nodes share, of whom this is one.
+    Shared {
+        node: String,
+    },
+}
+
 /// The read store of a node. Clones are the same store.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
-    /// The open file; `None` when it was set aside and none could be made since. The lock orders
-    /// those who open it, and is held while they do.
-    sqlite: Mutex<Option<Arc<Sqlite>>>,
+    place: Place,
+    /// The open database; `None` when a file was set aside and none could be made since. The lock
+    /// orders those who open it, and is held while they do.
+    database: Mutex<Option<Arc<Database>>>,
     /// What is in the store. The lock orders snapshots, and is held while one is written.
     written: Mutex<Written>,
     lease: Lease,
+    /// The works that this node does among all that share the store.
+    leads: std::sync::Mutex<BTreeSet<&'static str>>,
     health: Health,
     sections: Sections,
     /// Woken when the archive must be held against its checksums again.
     suspected: Notify,
-    /// It was set aside once already. A second time within a run the fault is not the file's.
-    began_anew: AtomicBool,
+    /// When it was begun anew.
+    began_anew: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Store {
     /// Opens the store at `path`, or makes it. What is damaged is set aside.
     pub async fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
-        let lease = Lease::new(path);
-        let (sqlite, opened) = match Sqlite::open(path).await {
-            Ok((sqlite, Found::Made)) => (sqlite, Opened::Made),
-            Ok((sqlite, Found::There)) => (sqlite, Opened::There),
+        let lease = FileLease::new(path);
+        let (database, opened) = match Database::open(path).await {
+            Ok((database, Found::Made)) => (database, Opened::Made),
+            Ok((database, Found::There | Found::Emptied(_))) => (database, Opened::There),
             Err(StoreError::Damaged(reason)) if lease.lock() => {
                 let aside = set_aside(path)?;
-                (Sqlite::open(path).await?.0, Opened::SetAside { path: aside, reason })
+                (Database::open(path).await?.0, Opened::SetAside { path: aside, reason })
             }
             Err(error) => return Err(error),
         };
-        let store = Self(Arc::new(Inner {
-            path: path.to_owned(),
-            sqlite: Mutex::new(Some(Arc::new(sqlite))),
+        let place = Place::File(path.to_owned());
+        Ok((Self::new(place, database, Lease::File(lease)), opened))
+    }
+
+    /// Connects to a PostgreSQL that several nodes may share, of whom this one is called `node`, and
+    /// makes the store there where it is missing. No error tells the password of the URL.
+    pub async fn connect(url: &str, node: &str) -> Result<(Self, Opened), StoreError> {
+        let (database, found) = Database::connect(Address::parse(url, node)?).await?;
+        let opened = match found {
+            Found::Made => Opened::Made,
+            Found::There => Opened::There,
+            Found::Emptied(reason) => Opened::Emptied { reason },
+        };
+        let place = Place::Shared { node: node.to_owned() };
+        Ok((Self::new(place, database, Lease::shared(node)), opened))
+    }
+
+    fn new(place: Place, database: Database, lease: Lease) -> Self {
+        Self(Arc::new(Inner {
+            place,
+            database: Mutex::new(Some(Arc::new(database))),
             written: Mutex::default(),
             lease,
+            leads: std::sync::Mutex::default(),
             health: Health::default(),
             sections: Sections::default(),
             suspected: Notify::new(),
-            began_anew: AtomicBool::default(),
-        }));
-        Ok((store, opened))
+            began_anew: std::sync::Mutex::default(),
+        }))
     }
 
     /// Restores each view from its newest sound cut that belongs to these logs. What finds none is
@@ -146,11 +208,11 @@ impl Store {
         market: &dyn ReadLog,
     ) -> Result<Loaded, StoreError> {
         let mut written = self.0.written.lock().await;
-        let sqlite = self.sqlite().await?;
+        let database = self.database().await?;
         let mut loaded = Loaded::default();
         let mut damage = None;
         for view in Views::revisions() {
-            let restored = written.load(view, &sqlite, views, Logs { ledger, market }).await;
+            let restored = written.load(view, &database, views, Logs { ledger, market }).await;
             let restored = match restored {
                 Err(StoreError::Damaged(reason)) => {
                     damage = Some(reason);
@@ -164,20 +226,26 @@ impl Store {
             Err(StoreError::Damaged(reason)) => damage = Some(reason),
             held => held?,
         }
-        drop(sqlite);
+        drop(database);
         if let Some(reason) = damage {
-            loaded.set_aside = Some(self.begin_anew(&mut written, &reason).await?);
+            loaded.set_aside = self.begin_anew(&mut written, &reason).await?;
         }
         Ok(loaded)
     }
 
     /// Writes what changed since the last time, in one transaction that outlives a loss of power. After
     /// an error nothing is forgotten, and the next snapshot writes it too.
+    ///
+    /// Of nodes that share a store one writes; what the others have is as true, and they write nothing.
     pub async fn snapshot(&self, views: &Views, now: Timestamp) -> Result<Snapshot, StoreError> {
         let mut written = self.0.written.lock().await;
-        // From here on the changes are ours: a snapshot that is given up does not lose them.
-        written.take(views);
-        let done = self.write(&mut written, now).await;
+        let done = if self.is_shared() {
+            self.write_shared(&mut written, views, now).await
+        } else {
+            // From here on the changes are ours: a snapshot that is given up does not lose them.
+            written.take(views);
+            self.write(&mut written, now).await
+        };
         match &done {
             Ok(_) => self.0.health.wrote(),
             Err(error @ StoreError::Damaged(reason)) => {
@@ -193,7 +261,15 @@ impl Store {
     /// Returns the newest cut that all views have in the store, and that no crash takes back: for
     /// each log the oldest of theirs. Retention must not go past it.
     pub async fn newest_cut(&self) -> Result<Option<Cut>, StoreError> {
-        Ok(self.0.written.lock().await.newest_cut())
+        if !self.is_shared() {
+            return Ok(self.0.written.lock().await.newest_cut());
+        }
+        // Whichever node wrote it.
+        let database = self.database().await?;
+        let mut read = database.read_long().await?;
+        let newest = snapshots::newest_cut(&mut read).await?;
+        read.roll_back().await?;
+        Ok(newest)
     }
 
     /// Returns the cuts that are kept of a view at its revision, newest first.
@@ -202,8 +278,8 @@ impl Store {
         else {
             return Ok(Vec::new());
         };
-        let sqlite = self.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.database().await?;
+        let mut read = database.read_long().await?;
         let cuts = read.cuts(name, revision).await?;
         read.roll_back().await?;
         Ok(cuts)
@@ -212,8 +288,8 @@ impl Store {
     /// Restores a view from one of the cuts that are kept, without a word on which logs it belongs
     /// to; false when it does not read any more.
     pub async fn load_at(&self, views: &Views, cut: &KeptCut) -> Result<bool, StoreError> {
-        let sqlite = self.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.database().await?;
+        let mut read = database.read_long().await?;
         let loaded = snapshots::load_at(&mut read, cut, views).await?;
         read.roll_back().await?;
         Ok(loaded)
@@ -226,12 +302,28 @@ impl Store {
         self.0.health.tell(applied, progress.iter().all(|progress| progress.whole))
     }
 
+    /// Returns what this node does for all that share the store; nothing where it is alone.
+    pub fn leases_held(&self) -> Vec<String> {
+        if !self.is_shared() {
+            return Vec::new();
+        }
+        let written = [(Work::Snapshots, "snapshots"), (Work::Archive, "archive")];
+        let written = written.into_iter().filter(|(work, _)| self.0.lease.is_held(*work));
+        let written = written.map(|(_, name)| name.to_owned());
+        written.chain(self.leads().iter().map(|work| format!("lead {work}"))).collect()
+    }
+
     pub fn archive(&self) -> Archive {
         Archive { store: self.clone() }
     }
 
-    /// Files everything that the ledger holds now; returns the offset of the last entry.
+    /// Files everything that the ledger holds now; returns the offset of the last entry. A node that
+    /// follows another looks how far that one has come, and returns this.
     pub async fn catch_up_archive(&self, ledger: &dyn ReadLog) -> Result<Offset, ArchivistError> {
+        self.turn_of_archivist(ledger).await.map(|turn| turn.applied)
+    }
+
+    async fn turn_of_archivist(&self, ledger: &dyn ReadLog) -> Result<Turn, ArchivistError> {
         let done = archivist::catch_up(self, ledger).await;
         match &done {
             Ok(_) => self.0.health.filed(),
@@ -244,90 +336,59 @@ impl Store {
         done
     }
 
-    /// Waits for what is being written and closes the file. Whoever opens it next finds it whole.
+    /// Waits for what is being written and closes the store. Whoever opens it next finds it whole, and
+    /// other nodes write it at once.
     pub async fn close(&self) {
-        let sqlite = self.0.sqlite.lock().await.clone();
-        if let Some(sqlite) = sqlite {
-            sqlite.close().await;
+        let database = self.0.database.lock().await.clone();
+        if self.is_shared() {
+            self.0.lease.release(database.as_deref()).await;
         }
-        self.0.lease.release();
+        if let Some(database) = &database {
+            database.close().await;
+        }
+        if !self.is_shared() {
+            self.0.lease.release(None).await;
+        }
     }
 
-    async fn write(&self, written: &mut Written, now: Timestamp) -> Result<Snapshot, StoreError> {
-        let sqlite = self.sqlite().await?;
-        if !written.is_due() {
-            self.keep_lease(&sqlite).await?;
-            return Ok(Snapshot::default());
-        }
-        // Retention drops what a snapshot covers: a loss of power must not take it back.
-        let mut write = sqlite.write(Outlives::PowerLoss).await?;
-        let held = self.0.lease.hold(&mut write).await?;
-        let snapshot = written.write(&mut write, now).await?;
-        write.commit().await?;
-        self.0.lease.committed(held);
-        written.committed();
-        Ok(snapshot)
-    }
-
-    /// While nothing changes: nobody must take an idle process for one that has ended.
-    async fn keep_lease(&self, sqlite: &Sqlite) -> Result<(), StoreError> {
-        if self.0.lease.is_held() {
-            let mut write = sqlite.write(Outlives::Crash).await?;
-            let held = self.0.lease.hold(&mut write).await?;
-            write.commit().await?;
-            self.0.lease.committed(held);
-        }
-        Ok(())
-    }
-
-    async fn sqlite(&self) -> Result<Arc<Sqlite>, StoreError> {
-        let mut sqlite = self.0.sqlite.lock().await;
-        if let Some(sqlite) = sqlite.as_ref() {
-            return Ok(sqlite.clone());
-        }
-        let (made, _) = Sqlite::open(&self.0.path).await?;
-        Ok(sqlite.insert(Arc::new(made)).clone())
-    }
-
-    /// After an error that says that the file is damaged, begins anew.
-    async fn heal(&self, error: &StoreError) {
-        if let StoreError::Damaged(reason) = error {
-            let mut written = self.0.written.lock().await;
-            if let Err(error) = self.begin_anew(&mut written, reason).await {
-                tracing::warn!(%error, "the read store could not be begun anew");
+    async fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let mut database = self.0.database.lock().await;
+        match (database.as_ref(), &self.0.place) {
+            (Some(database), _) => Ok(database.clone()),
+            (None, Place::File(path)) => {
+                let (made, _) = Database::open(path).await?;
+                Ok(database.insert(Arc::new(made)).clone())
+            }
+            (None, Place::Shared { .. }) => {
+                Err(StoreError::Unreachable("the read store is closed".to_owned()))
             }
         }
     }
 
-    /// Sets the file aside and begins anew, with nothing written. Once: a second file that is damaged
-    /// within a run points at something that a third would not mend.
-    async fn begin_anew(&self, written: &mut Written, reason: &str) -> Result<PathBuf, StoreError> {
-        if !self.0.lease.lock() || self.0.began_anew.swap(true, Ordering::Relaxed) {
-            let reason = format!("{reason}; restart, and it is built anew from the logs");
-            return Err(StoreError::Damaged(reason));
+    /// Returns whether other nodes may write the same store.
+    fn is_shared(&self) -> bool {
+        matches!(self.0.place, Place::Shared { .. })
+    }
+
+    /// Returns what this node is called among those who share the store.
+    fn node(&self) -> &str {
+        match &self.0.place {
+            Place::File(_) => "",
+            Place::Shared { node } => node,
         }
-        let mut sqlite = self.0.sqlite.lock().await;
-        if let Some(old) = sqlite.take() {
-            old.close().await;
-        }
-        *written = Written::nothing();
-        self.0.lease.begin_anew();
-        for section in Section::ALL {
-            self.progress(section).send_replace(Progress::default());
-        }
-        let aside = set_aside(&self.0.path)?;
-        tracing::error!(
-            reason,
-            set_aside = %aside.display(),
-            "the read store is damaged, and is built anew from the logs"
-        );
-        *sqlite = Some(Arc::new(Sqlite::open(&self.0.path).await?.0));
-        Ok(aside)
+    }
+
+    fn leads(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.leads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn backoff_max(&self) -> Duration {
+        if self.is_shared() { BACKOFF_SHARED_MAX } else { BACKOFF_MAX }
     }
 
     fn suspect_archive(&self, section: Section) {
         self.progress(section).send_modify(|progress| {
-            (progress.checked, progress.whole) = (false, false);
+            *progress = Progress { applied: progress.applied, ..Progress::default() };
         });
         self.0.suspected.notify_one();
     }
@@ -360,7 +421,7 @@ pub async fn snapshots(
         if store.snapshot(&views, now()).await.is_ok() {
             (rest, backoff) = (REST, BACKOFF_MIN);
         } else {
-            (rest, backoff) = (backoff, (backoff * 2).min(BACKOFF_MAX));
+            (rest, backoff) = (backoff, (backoff * 2).min(store.backoff_max()));
         }
     }
     if let Err(error) = store.snapshot(&views, now()).await {
@@ -368,15 +429,27 @@ pub async fn snapshots(
     }
 }
 
-/// Files what comes into the ledger, for as long as it can be read.
+/// Files what comes into the ledger, for as long as it can be read. Of nodes that share a store one
+/// does; the others look how far it has come, and one of them goes on where it falls silent.
 pub async fn archivist(store: Store, ledger: Arc<dyn ReadLog>) -> LogError {
     let mut backoff = BACKOFF_MIN;
     loop {
-        match store.catch_up_archive(ledger.as_ref()).await {
-            Ok(applied) => {
+        match store.turn_of_archivist(ledger.as_ref()).await {
+            Ok(turn) => {
                 backoff = BACKOFF_MIN;
+                let rest = async {
+                    if turn.follows {
+                        sleep(FOLLOW).await;
+                        return Ok(());
+                    }
+                    let comes = ledger.wait_after(turn.applied);
+                    if !store.is_shared() {
+                        return comes.await;
+                    }
+                    timeout(SIGN, comes).await.unwrap_or(Ok(()))
+                };
                 tokio::select! {
-                    waited = ledger.wait_after(applied) => if let Err(error) = waited {
+                    waited = rest => if let Err(error) = waited {
                         return error;
                     },
                     () = store.0.suspected.notified() => {}
@@ -384,22 +457,16 @@ pub async fn archivist(store: Store, ledger: Arc<dyn ReadLog>) -> LogError {
             }
             Err(ArchivistError::Ledger(error)) => return error,
             Err(ArchivistError::Store(_)) => {
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
+                sleep(backoff).await;
+                backoff = (backoff * 2).min(store.backoff_max());
             }
         }
     }
 }
 
-/// Copies the store at `from`, as it is at one moment, to a new file, beside a server that writes it.
+/// Copies the store in the file at `from`, as it is at one moment, to a new file, beside a server that writes it.
 pub async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     sqlite::copy(from, to).await
-}
-
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    sqlite::set_aside(path).map_err(|error| {
-        StoreError::Unreachable(format!("{} cannot be set aside: {error}", path.display()))
-    })
 }
 
 #[cfg(test)]

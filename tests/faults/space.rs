@@ -20,7 +20,7 @@ const FILLER: &str = "filler";
 /// Mounts the disk, says so, and stays until its stdin is closed.
 const MOUNT: &str = r#"mount -t tmpfs -o "size=$1" entasis "$0" && echo mounted && exec cat"#;
 
-pub(super) struct Space {
+pub(crate) struct Space {
     /// The process that holds the namespace. Its end ends it.
     holder: Child,
     /// Whether it needed a user namespace besides.
@@ -31,7 +31,7 @@ pub(super) struct Space {
 
 impl Space {
     /// Mounts a disk of so many bytes; `None` where this machine does not allow it.
-    pub(super) async fn mount(place: &Path, bytes: u64) -> Option<Self> {
+    pub(crate) async fn mount(place: &Path, bytes: u64) -> Option<Self> {
         let (unshare, _) = (tools::tool("unshare")?, tools::tool("nsenter")?);
         fs::create_dir_all(place).expect("a folder to mount it on");
         for in_user_namespace in [false, true] {
@@ -51,7 +51,7 @@ impl Space {
     }
 
     /// Returns the words that start a process which sees this disk.
-    pub(super) fn runner(&self) -> Vec<String> {
+    pub(crate) fn runner(&self) -> Vec<String> {
         let nsenter = tools::tool("nsenter").expect("it was there a moment ago");
         let id = self.holder.id().expect("the holder was not waited for").to_string();
         let mut words = vec![nsenter.display().to_string(), "--target".to_owned(), id];
@@ -63,12 +63,12 @@ impl Space {
     }
 
     /// Returns the data folder as the house is to be told.
-    pub(super) fn data(&self) -> String {
+    pub(crate) fn data(&self) -> String {
         self.place.join(DATA).display().to_string()
     }
 
     /// Returns the data folder as it is reached from here.
-    pub(super) fn data_from_outside(&self) -> PathBuf {
+    pub(crate) fn data_from_outside(&self) -> PathBuf {
         self.outside().join(DATA)
     }
 
@@ -79,7 +79,7 @@ impl Space {
     }
 
     /// Fills the disk but for so many bytes. Whoever writes meanwhile takes of them too.
-    pub(super) fn fill(&self, left: u64) {
+    pub(crate) fn fill(&self, left: u64) {
         let filler = self.outside().join(FILLER);
         let mut options = File::options();
         let mut filler = options.append(true).create(true).open(filler).expect("one more name");
@@ -96,7 +96,7 @@ impl Space {
     }
 
     /// Gives so many bytes back.
-    pub(super) fn free(&self, bytes: u64) {
+    pub(crate) fn free(&self, bytes: u64) {
         let filler = File::options().write(true).open(self.outside().join(FILLER));
         Self::cut(&filler.expect("the disk was filled before"), bytes);
     }
@@ -108,7 +108,7 @@ impl Space {
 }
 
 /// Copies a folder with all that is in it.
-pub(super) fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder for the copy");
     // What only its owner may enter is to stay so.
     let permissions = fs::metadata(from).expect("a folder that is there").permissions();

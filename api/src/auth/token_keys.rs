@@ -12,6 +12,7 @@ use jsonwebtoken::crypto::{self, aws_lc};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::auth::token_keys::file::{KeyFile, Material, WrittenKey};
 
@@ -28,6 +29,12 @@ pub const KID_CHARS_MAX: usize = 64;
 
 /// What each key signs and verifies once when it is read, so that a key that cannot is found then.
 const SELF_TEST: &[u8] = b"entasis";
+
+/// What each key signs for the fingerprint of all: no token reads like it.
+const FINGERPRINT: &[u8] = b"entasis: the fingerprint of token keys";
+
+/// Bytes of a fingerprint.
+const FINGERPRINT_BYTES: usize = 12;
 
 /// How a key signs. Each key has one way, whatever a token says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +146,22 @@ impl TokenKeys {
         };
         let good = self.0.iter().filter(|key| key.verifies_at(now));
         json!({"keys": good.filter_map(public).collect::<Vec<_>>()})
+    }
+
+    /// Returns what tells these keys from others, and nothing of them. Of two nodes with the same, each
+    /// takes the tokens of the other.
+    pub fn fingerprint(&self) -> String {
+        let mut marks: Vec<String> = self
+            .0
+            .iter()
+            .map(|key| {
+                let signature = key.sign(FINGERPRINT).unwrap_or_default();
+                format!("{}:{}:{signature}", key.kid, key.algorithm.as_str())
+            })
+            .collect();
+        marks.sort_unstable();
+        let hash = Sha256::digest(marks.join("\n"));
+        URL_SAFE_NO_PAD.encode(hash.get(..FINGERPRINT_BYTES).unwrap_or_default())
     }
 
     /// Returns the newest key, which signs.

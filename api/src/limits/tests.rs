@@ -68,7 +68,7 @@ fn ask(thread: u64, clock: &Simulated, limits: &Limits, accounts: &[AccountId]) 
         clock.advance(Duration::from_nanos(dice.below(pace + 1)));
         // The first is asked for more often than the others together.
         let account = usize::try_from(dice.below(10).saturating_sub(5)).unwrap();
-        let verdict = limits.account(&accounts[account], u32::try_from(MAX).unwrap());
+        let verdict = limits.account(&accounts[account], u32::try_from(MAX).unwrap()).unwrap();
         asked.push((SAID.get(), account, verdict.accepted));
     }
     asked
@@ -129,7 +129,7 @@ fn seconds(seconds: u64) -> Duration {
 fn a_verdict_says_how_many_are_left_and_when_there_are_more() {
     let (clock, limits) = simulated();
     let account = "alice".parse().unwrap();
-    let ask = || limits.account(&account, 3);
+    let ask = || limits.account(&account, 3).unwrap();
 
     assert_eq!(ask(), Verdict { accepted: true, limit: 3, remaining: 2, reset: seconds(60) });
     clock.advance(seconds(20));
@@ -147,13 +147,13 @@ fn a_verdict_says_how_many_are_left_and_when_there_are_more() {
 fn what_was_refused_does_not_count() {
     let (clock, limits) = simulated();
     let account = "alice".parse().unwrap();
-    assert!(limits.account(&account, 1).accepted);
+    assert!(limits.account(&account, 1).unwrap().accepted);
     for _ in 0..59 {
         clock.advance(seconds(1));
-        assert!(!limits.account(&account, 1).accepted);
+        assert!(!limits.account(&account, 1).unwrap().accepted);
     }
     clock.advance(seconds(1));
-    assert!(limits.account(&account, 1).accepted);
+    assert!(limits.account(&account, 1).unwrap().accepted);
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn accounts_do_not_share_their_limits() {
     let (_, limits) = simulated();
     for account in ["alice", "bob"] {
         let account = account.parse().unwrap();
-        assert!(limits.account(&account, 1).accepted);
-        assert!(!limits.account(&account, 1).accepted);
+        assert!(limits.account(&account, 1).unwrap().accepted);
+        assert!(!limits.account(&account, 1).unwrap().accepted);
     }
 }
 
@@ -171,18 +171,18 @@ fn a_limit_that_is_changed_counts_at_once() {
     let (clock, limits) = simulated();
     let account = "alice".parse().unwrap();
     for _ in 0..5 {
-        assert!(limits.account(&account, 5).accepted);
+        assert!(limits.account(&account, 5).unwrap().accepted);
         clock.advance(seconds(1));
     }
-    assert!(!limits.account(&account, 5).accepted);
+    assert!(!limits.account(&account, 5).unwrap().accepted);
 
-    assert!(limits.account(&account, 6).accepted);
+    assert!(limits.account(&account, 6).unwrap().accepted);
     // Six are in the window: four must leave before there is room for one of three.
-    let lowered = limits.account(&account, 3);
+    let lowered = limits.account(&account, 3).unwrap();
     let reset = seconds(60 + 3 - 5);
     assert_eq!(lowered, Verdict { accepted: false, limit: 3, remaining: 0, reset });
-    assert_eq!(limits.account(&account, 0).reset, WINDOW);
-    assert_eq!(limits.account(&account, 1_000).remaining, 993);
+    assert_eq!(limits.account(&account, 0).unwrap().reset, WINDOW);
+    assert_eq!(limits.account(&account, 1_000).unwrap().remaining, 993);
 }
 
 #[test]
@@ -215,10 +215,10 @@ fn limits_go_by_a_clock_that_moves_by_itself() {
     let accounts: BTreeMap<u32, AccountId> =
         (0..3).map(|n| (n, format!("account-{n}").parse().unwrap())).collect();
     for account in accounts.values() {
-        let first = limits.account(account, 2);
+        let first = limits.account(account, 2).unwrap();
         assert_eq!((first.accepted, first.remaining), (true, 1));
-        let second = limits.account(account, 2);
+        let second = limits.account(account, 2).unwrap();
         assert!(second.accepted && second.reset <= WINDOW);
-        assert!(!limits.account(account, 2).accepted);
+        assert!(!limits.account(account, 2).unwrap().accepted);
     }
 }

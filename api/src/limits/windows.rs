@@ -1,10 +1,12 @@
-//! Counts that are exact: the instants of what was accepted, for as long as they matter.
+//! Counts that are exact: a ring for each who asks.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use crate::limits::ring::{Ring, nanos};
+use crate::limits::shared::{NotYet, Slice};
 use crate::limits::{FULL_PAUSE, Verdict, WINDOW};
 
 /// A ring for each who asks.
@@ -18,27 +20,105 @@ pub(super) struct Windows<K> {
     rings_max: usize,
     /// When those were last dropped who ask no more.
     swept_at: AtomicU64,
+    /// How many nodes share what may be accepted, this one included.
+    nodes: AtomicU32,
+    /// Whether others are told what is accepted here.
+    is_told: AtomicBool,
+    /// Those of whom there is something to tell. Each of them has, or had, a ring.
+    untold: Mutex<BTreeSet<K>>,
 }
-
-/// The instants at which somebody was accepted, oldest first, in nanoseconds.
-#[derive(Debug, Default)]
-struct Ring(VecDeque<u64>);
 
 impl<K: Ord + Clone> Windows<K> {
     pub(super) fn new(rings_max: usize) -> Self {
-        Self { rings: RwLock::default(), rings_max, swept_at: AtomicU64::new(0) }
+        Self {
+            rings: RwLock::default(),
+            rings_max,
+            swept_at: AtomicU64::new(0),
+            nodes: AtomicU32::new(1),
+            is_told: AtomicBool::new(false),
+            untold: Mutex::default(),
+        }
     }
 
     /// Counts one more, unless `max` are within the window. Returns `None` when there is no place for
     /// somebody new.
-    pub(super) fn count(&self, key: &K, max: u32, time: &dyn Fn() -> Duration) -> Option<Verdict> {
+    pub(super) fn count(
+        &self,
+        key: &K,
+        max: u32,
+        time: &dyn Fn() -> Duration,
+    ) -> Option<Result<Verdict, NotYet>> {
+        let nodes = self.nodes();
+        let (judged, is_news) = self.with(key, time, |ring, now| {
+            let judged = ring.count(now, max, nodes);
+            (judged, ring.has_news() && judged.is_ok_and(|verdict| verdict.accepted))
+        })?;
+        if is_news && self.is_told.load(Ordering::Relaxed) {
+            self.untold().insert(key.clone());
+        }
+        Some(judged)
+    }
+
+    /// Counts what was accepted elsewhere, if there is place.
+    pub(super) fn take_in(&self, key: &K, slices: &[Slice], time: &dyn Fn() -> Duration) {
+        // Who finds no place is refused by the next who counts, or was nobody for a minute.
+        self.with(key, time, |ring, now| {
+            for slice in slices {
+                ring.take_in(now, *slice);
+            }
+        });
+    }
+
+    /// Shares what may be accepted among so many nodes, from the next request on; they are told what is
+    /// accepted here.
+    pub(super) fn share_among(&self, nodes: u32) {
+        self.nodes.store(nodes.max(1), Ordering::Relaxed);
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            // What was accepted before there was anybody to tell. One lock after the other: a sweep
+            // holds that of the rings when it takes this one.
+            let keys: Vec<K> = self.read().keys().cloned().collect();
+            self.untold().extend(keys);
+        }
+    }
+
+    pub(super) fn nodes(&self) -> u32 {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Returns what others are to be told, of up to `keys_max`, and takes it for told.
+    pub(super) fn tell(
+        &self,
+        keys_max: usize,
+        time: &dyn Fn() -> Duration,
+    ) -> Vec<(K, Vec<Slice>)> {
+        let keys: Vec<K> = {
+            let mut untold = self.untold();
+            let next = std::iter::from_fn(|| untold.pop_first());
+            next.take(keys_max).collect()
+        };
+        let rings = self.read();
+        let told = keys.into_iter().filter_map(|key| {
+            let mut ring = rings.get(&key)?.lock().unwrap_or_else(PoisonError::into_inner);
+            let slices = ring.tell(nanos(time()));
+            (!slices.is_empty()).then_some((key, slices))
+        });
+        told.collect()
+    }
+
+    /// Does something with a ring; returns `None` when there is no place for somebody new.
+    fn with<T>(
+        &self,
+        key: &K,
+        time: &dyn Fn() -> Duration,
+        act: impl FnOnce(&mut Ring, u64) -> T,
+    ) -> Option<T> {
         if self.is_due(nanos(time()), WINDOW) {
             self.sweep(&mut self.write(), time, WINDOW);
         }
         if let Some(ring) = self.read().get(key) {
             let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             // Only now: what is later in the ring is then later in time, whoever was first to ask.
-            return Some(ring.count(nanos(time()), max));
+            return Some(act(&mut ring, nanos(time())));
         }
         // Somebody new. The table is locked for them alone, so that none can be made twice.
         let mut rings = self.write();
@@ -50,7 +130,7 @@ impl<K: Ord + Clone> Windows<K> {
         }
         let ring = rings.entry(key.clone()).or_default();
         let ring = ring.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Some(ring.count(nanos(time()), max))
+        Some(act(ring, nanos(time())))
     }
 
     /// Drops whoever has nothing in the window, unless that was done so long ago or less.
@@ -67,13 +147,28 @@ impl<K: Ord + Clone> Windows<K> {
         rings.retain(|_, ring| {
             let ring = ring.get_mut().unwrap_or_else(PoisonError::into_inner);
             ring.forget_before(now);
-            !ring.0.is_empty()
+            !ring.is_empty()
         });
+        // Where nobody is told for long, those are not kept who went meanwhile.
+        self.untold().retain(|key| rings.contains_key(key));
         self.swept_at.store(now, Ordering::Relaxed);
     }
 
     fn is_due(&self, now: u64, pause: Duration) -> bool {
         now.saturating_sub(self.swept_at.load(Ordering::Relaxed)) >= nanos(pause)
+    }
+
+    /// Returns for how many instants there is room, and how many slices are kept.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> (usize, usize) {
+        let rooms = self.read();
+        let rooms =
+            rooms.values().map(|ring| ring.lock().map(|ring| ring.room()).unwrap_or_default());
+        rooms.fold((0, 0), |(own, heard), room| (own + room.0, heard + room.1))
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeSet<K>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<K, Mutex<Ring>>> {
@@ -83,50 +178,6 @@ impl<K: Ord + Clone> Windows<K> {
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<K, Mutex<Ring>>> {
         self.rings.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Ring {
-    fn count(&mut self, now: u64, max: u32) -> Verdict {
-        self.forget_before(now);
-        let most = usize::try_from(max).unwrap_or(usize::MAX);
-        let accepted = self.0.len() < most;
-        if accepted {
-            self.0.push_back(now);
-        }
-        let remaining = most.saturating_sub(self.0.len());
-        // Of those that are too many now, the last to go makes room for one; with room left, all have
-        // gone when the newest has.
-        let awaited = match remaining {
-            0 => self.0.get(self.0.len() - most),
-            _ => self.0.back(),
-        };
-        let leaves = awaited.map_or(nanos(WINDOW), |instant| instant + nanos(WINDOW) - now);
-        Verdict {
-            accepted,
-            limit: max,
-            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-            reset: Duration::from_nanos(leaves),
-        }
-    }
-
-    /// Forgets what is no longer within the window that ends now: it begins after the instant that is
-    /// one window ago.
-    fn forget_before(&mut self, now: u64) {
-        while self.0.front().is_some_and(|instant| instant + nanos(WINDOW) <= now) {
-            self.0.pop_front();
-        }
-        if self.0.capacity() > ROOM_MIN && self.0.capacity() / 4 > self.0.len() {
-            self.0.shrink_to((self.0.len() * 2).max(ROOM_MIN));
-        }
-    }
-}
-
-/// Instants for which a ring keeps room, however few are in it.
-const ROOM_MIN: usize = 16;
-
-/// Five hundred years of them have room.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

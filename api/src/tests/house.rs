@@ -36,6 +36,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::token_keys::{Algorithm, TokenKeys};
 use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::neighbours::Neighbours;
 use crate::opening::Opening;
 use crate::routes;
 use crate::rules::Rules;
@@ -113,7 +115,7 @@ fn rules() -> Rules {
     }
 }
 
-fn gate(ledger: &Arc<Memory>, clock: &Arc<TestClock>) -> Gate {
+fn gate(ledger: &Arc<dyn EventLog>, clock: &Arc<TestClock>) -> Gate {
     let register = Arc::new(Register::new(ledger.clone(), clock.clone()));
     let trail = Trail::new(ledger.clone(), clock.clone(), "node-1".parse().unwrap());
     let text = TokenKeys::drawn(Algorithm::Hs256);
@@ -124,7 +126,7 @@ fn gate(ledger: &Arc<Memory>, clock: &Arc<TestClock>) -> Gate {
 /// What the door of a test stands on.
 fn app(
     clock: &Arc<TestClock>,
-    (ledger, market): (Arc<Memory>, Arc<Memory>),
+    (ledger, market): (Arc<dyn EventLog>, Arc<dyn ReadLog>),
     feed: &Arc<FeedStatus>,
     settings: Settings,
     store: Option<Store>,
@@ -148,8 +150,8 @@ fn app(
 /// What a door of a test stands on that has no house around it.
 pub(crate) fn foundation(settings: Settings) -> App {
     let clock = Arc::new(TestClock::at(NOON));
-    let logs = (Arc::new(Memory::new(Log::Ledger)), Arc::new(Memory::new(Log::Market)));
-    app(&clock, logs, &feed(), settings, None)
+    let (ledger, market) = (Memory::new(Log::Ledger), Memory::new(Log::Market));
+    app(&clock, (Arc::new(ledger), Arc::new(market)), &feed(), settings, None)
 }
 
 pub(crate) struct House {
@@ -165,6 +167,22 @@ pub(crate) struct House {
     pub(crate) opening: Opening,
     pub(crate) gate: Arc<Gate>,
     pub(crate) ledger: Arc<Memory>,
+    pub(crate) metrics: Metrics,
+}
+
+/// How a house reaches its logs, and what is in them.
+pub(crate) struct Reached {
+    pub(crate) ledger: Arc<dyn EventLog>,
+    pub(crate) market: Arc<dyn ReadLog>,
+    pub(crate) memories: (Arc<Memory>, Arc<Memory>),
+}
+
+impl Reached {
+    /// Returns logs that stand in this process, and never are away.
+    pub(crate) fn at_once(ledger: Arc<Memory>, market: Arc<Memory>) -> Self {
+        let memories = (Arc::clone(&ledger), Arc::clone(&market));
+        Self { ledger, market, memories }
+    }
 }
 
 /// A trade of id, time, price, quantity; the even ids are sold.
@@ -251,11 +269,34 @@ impl House {
     }
 
     async fn build(market: Arc<Memory>, settings: Settings, store: Option<Store>) -> Self {
-        let clock = Arc::new(TestClock::at(NOON));
         let ledger = Arc::new(Memory::new(Log::Ledger));
+        Self::build_on(Reached::at_once(ledger, market), settings, store, None).await
+    }
+
+    /// Another node of the same house: its logs are those of the first.
+    pub(crate) async fn beside(&self, neighbours: Option<Arc<dyn Neighbours>>) -> Self {
+        let logs = Reached::at_once(Arc::clone(&self.ledger), Arc::clone(&self.market));
+        let house = Self::build_on(logs, Settings::default(), None, neighbours).await;
+        house.fold().await;
+        house.opening.open();
+        house
+    }
+
+    /// A house that is still shut, on logs that may be anywhere.
+    pub(crate) async fn build_on(
+        reached: Reached,
+        settings: Settings,
+        store: Option<Store>,
+        neighbours: Option<Arc<dyn Neighbours>>,
+    ) -> Self {
+        let clock = Arc::new(TestClock::at(NOON));
         let feed = feed();
-        let logs = (Arc::clone(&ledger), Arc::clone(&market));
-        let app = app(&clock, logs, &feed, settings, store);
+        let (ledger, market) = reached.memories;
+        let mut app = app(&clock, (reached.ledger, reached.market), &feed, settings, store);
+        if let (Some(neighbours), Some(gate)) = (neighbours, Arc::get_mut(&mut app.gate)) {
+            gate.neighbours = Some(neighbours);
+        }
+        let metrics = Metrics::of(&app);
         let (views, opening, gate) = (app.views.clone(), app.opening.clone(), app.gate.clone());
         tokio::spawn(projector::follow(Log::Ledger, ledger.clone(), Arc::clone(&views)));
         let stop = CancellationToken::new();
@@ -276,6 +317,7 @@ impl House {
             opening,
             gate,
             ledger,
+            metrics,
         }
     }
 

@@ -9,7 +9,7 @@ use eventlog::entry::{Entry, Offset};
 use eventlog::log::LogError;
 use eventlog::stream::{Log, Stream};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::app::App;
 use crate::ws::bars::Bars;
@@ -22,7 +22,7 @@ use crate::ws::trades::Trades;
 const READ_ENTRIES_MAX: usize = 64;
 
 /// How long we wait before we ask again a log that could not be read, or views that lag.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often topics are looked for that nobody listens to any more, and books that grew too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -34,20 +34,28 @@ pub async fn run(app: Arc<App>, hub: Arc<Hub>) {
     // What the views show by now is the past: a topic begins with it, and is told what comes after.
     let mut after = app.views.applied(Log::Market);
     let mut desk = Desk::default();
+    // A log that is away is missed once: it is asked again until it is back.
+    let mut is_missed = false;
     loop {
         desk.adopt(&app, &hub, after).await;
         let entries = match app.market.read(after, READ_ENTRIES_MAX).await {
             Ok(entries) => entries,
             Err(error) => {
-                warn!(%error, "the market log cannot be read");
+                if !is_missed {
+                    warn!(%error, "the market log cannot be read: sessions hear nothing new");
+                }
+                is_missed = true;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
+        if std::mem::take(&mut is_missed) {
+            info!("the market log can be read again");
+        }
         let Some(last) = entries.last() else {
             tokio::select! {
-                waited = app.market.wait_after(after) => if let Err(error) = waited {
-                    warn!(%error, "the market log cannot be watched");
+                waited = app.market.wait_after(after) => if waited.is_err() {
+                    // The next reading says why.
                     tokio::time::sleep(PAUSE).await;
                 },
                 () = hub.changes() => {}

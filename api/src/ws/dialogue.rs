@@ -37,6 +37,7 @@ struct Now {
 impl Session {
     pub(super) async fn answer(&mut self, request: Request) -> Result<(), Ending> {
         let Request { id, action } = request;
+        let asked = id.clone();
         let answered = match action {
             Action::Subscribe(subscribe) => self.subscribe(id, subscribe).await,
             Action::Unsubscribe(subscribe) => {
@@ -54,7 +55,7 @@ impl Session {
                 self.acknowledge(id, ("unsubscribe", channel.as_str()), &[], &[], None);
                 Ok(())
             }
-            Action::Auth(presented) => return self.authenticate(id, &presented),
+            Action::Auth(presented) => return self.authenticate(id, &presented).await,
             Action::List => self.list(id).await,
             Action::Ping => {
                 if id.is_some() || self.mode == Mode::Extended {
@@ -63,10 +64,20 @@ impl Session {
                 Ok(())
             }
         };
-        answered.map_err(|error| {
-            warn!(%error, "the market log cannot be read");
-            Ending::Close(CloseCode::Error, "the log cannot be read".into())
-        })
+        match answered {
+            Ok(()) => Ok(()),
+            // It passes, and what the session listens to goes on then.
+            Err(LogError::Unavailable(_)) => {
+                let detail = "the log cannot be reached: ask again";
+                let rejection = Rejection::new(Code::LogUnreachable, detail);
+                self.reject(&Rejection { id: asked, ..rejection });
+                Ok(())
+            }
+            Err(error) => {
+                warn!(%error, "the market log cannot be read");
+                Err(Ending::Close(CloseCode::Error, "the log cannot be read".into()))
+            }
+        }
     }
 
     async fn subscribe(
@@ -78,12 +89,14 @@ impl Session {
             self.reject(&Rejection { id, ..rejection });
             return Ok(());
         }
-        let now = Now {
-            epoch: self.hub.epoch(self.app.market.as_ref()).await?,
-            head: self.app.market.head().await?,
-            floor: self.app.market.floor().await?,
-            begin_by: Instant::now() + BEGIN_PATIENCE,
+        let market = self.app.market.as_ref();
+        let epoch = self.hub.epoch(market).await?;
+        // Only who returns asks where the log begins and ends: others need no log for what is told.
+        let (head, floor) = match &subscribe.from {
+            Some(_) => tokio::try_join!(market.head(), market.floor())?,
+            None => (Offset::default(), Offset::default()),
         };
+        let now = Now { epoch, head, floor, begin_by: Instant::now() + BEGIN_PATIENCE };
         if let Some(from) = &mut subscribe.from
             && self.hub.is_ours(&from.epoch, &now.epoch)
         {

@@ -125,7 +125,7 @@ impl Identity {
     }
 
     /// Returns who presents this.
-    fn judge(&self, app: &App, presented: &Presented) -> Result<Principal, Problem> {
+    async fn judge(&self, app: &App, presented: &Presented) -> Result<Principal, Problem> {
         let Handshake { address, origin, request_id } = &self.handshake;
         let credentials = match presented {
             Presented::Token(token) => {
@@ -134,7 +134,7 @@ impl Identity {
             Presented::Key(key) => Credentials { key: Some(key.clone()), ..Credentials::default() },
             Presented::Ticket(ticket) => {
                 let (ticket, now) = (ticket.expose_secret(), app.clock.now());
-                let redeemed = app.gate.tickets.redeem(ticket, *address, origin.as_deref(), now);
+                let redeemed = app.gate.redeem(ticket, *address, origin.as_deref(), now).await;
                 let good = redeemed.ok_or_else(|| Denied::Failed {
                     word: BAD_TICKET,
                     detail: "the ticket is not good".to_owned(),
@@ -153,12 +153,12 @@ impl Identity {
 
 impl Session {
     /// Lets the client say who it is, for the first time or with a fresh token.
-    pub(super) fn authenticate(
+    pub(super) async fn authenticate(
         &mut self,
         id: Option<Value>,
         presented: &Presented,
     ) -> Result<(), Ending> {
-        let principal = match self.identity.judge(&self.app, presented) {
+        let principal = match self.identity.judge(&self.app, presented).await {
             Ok(principal) => principal,
             Err(problem) => return self.turn_away(id, problem),
         };

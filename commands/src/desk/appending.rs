@@ -7,8 +7,9 @@ use eventlog::log::{Appended, EventLog, Expected, LogError};
 use tokio::time::Instant;
 
 /// How long an append of unknown outcome is asked for again. Then the client is told so, and asks
-/// again under the same key.
-pub const UNKNOWN_PATIENCE: Duration = Duration::from_secs(3);
+/// again under the same key. A log behind a network takes most of a second for one try, and a client
+/// is to know within about that time.
+pub const UNKNOWN_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Waits between two attempts.
 const RETRY_MIN: Duration = Duration::from_millis(20);

@@ -101,7 +101,8 @@ impl Reach {
     }
 }
 
-/// Returns the entry of an order that was carried out before, at this version.
+/// Returns the entry of an order that was carried out before, at this version. Where it cannot be read,
+/// nobody is told that the log could not be reached: that would sound as if nothing were in.
 pub(crate) async fn first(
     ledger: &dyn ReadLog,
     stream: &Stream,
@@ -109,10 +110,12 @@ pub(crate) async fn first(
     append_id: Uuid,
 ) -> Result<Entry, LogError> {
     let before = Version(version.0.saturating_sub(1));
-    let entry = read(ledger, stream, before, 1).await?.pop();
-    entry
-        .filter(|entry| entry.append_id == append_id)
-        .ok_or_else(|| LogError::Unavailable(format!("{stream} does not show its entry {version}")))
+    let entry = match read(ledger, stream, before, 1).await {
+        Ok(mut entries) => entries.pop(),
+        Err(LogError::Unavailable(_)) => None,
+        Err(error) => return Err(error),
+    };
+    entry.filter(|entry| entry.append_id == append_id).ok_or(LogError::OutcomeUnknown)
 }
 
 /// Returns entries of a stream after a version past which it is known to go on: at least one.

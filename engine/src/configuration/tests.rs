@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use super::*;
 use crate::configuration::door::{TlsChoice, TokenKeysAt};
 
+mod nodes;
+
 fn variables(pairs: &[(&str, &str)]) -> Map<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -28,7 +30,7 @@ fn without_a_word_there_are_defaults() {
     assert_eq!(configuration.ledger, LogUrl::Embedded(DATA_DEFAULT.into()));
     assert_eq!(configuration.market, configuration.ledger);
     assert_eq!(configuration.feeds, ["simulated".parse().unwrap()]);
-    assert_eq!(configuration.read_store.file(), std::path::Path::new("data/read.db"));
+    assert_eq!(configuration.read_store.to_string(), "sqlite:data/read.db");
     let Retention { market_days, market_bytes } = configuration.retention;
     assert_eq!((market_days.get(), market_bytes.get()), (7, 20_000_000_000));
 }
@@ -38,7 +40,7 @@ fn the_read_store_stands_in_the_data_folder_or_beside_the_ledger() {
     let store = |text: &str| {
         let (_file, serve) = file(text);
         let configuration = configured(&serve, variables(&[])).unwrap();
-        configuration.read_store.file().display().to_string()
+        configuration.read_store.file().unwrap().display().to_string()
     };
 
     assert_eq!(store("data = 'd'"), "d/read.db");
@@ -46,9 +48,9 @@ fn the_read_store_stands_in_the_data_folder_or_beside_the_ledger() {
     assert_eq!(store("data = 'd'\nlog = 'embedded:l'"), "d/read.db");
     assert_eq!(store("data = 'd'\nread_store = 'sqlite:r.db'"), "r.db");
 
-    let mut serve = Serve { read_store: Some("postgres://a".to_owned()), ..Serve::default() };
+    let mut serve = Serve { read_store: Some("mysql://a".to_owned()), ..Serve::default() };
     let said = mistake(&serve, &[]);
-    assert!(said.starts_with("read_store = \"postgres://a\" is no read store: expected"), "{said}");
+    assert!(said.starts_with("read_store = \"mysql://a\" is no read store: expected"), "{said}");
     serve.read_store = Some("sqlite:".to_owned());
     assert!(mistake(&serve, &[]).ends_with("needs a file, such as sqlite:./data/read.db"));
 }
@@ -112,7 +114,7 @@ fn a_mistake_names_what_is_wrong() {
     let plain = Serve::default();
     assert!(mistake(&plain, &[("ENTASIS_LISTN", "x")]).contains("listn"));
     assert!(mistake(&plain, &[("ENTASIS_FEED", "binnce")]).contains("binnce"));
-    assert!(mistake(&plain, &[("ENTASIS_LOG", "nats://host")]).contains("embedded:FOLDER"));
+    assert!(mistake(&plain, &[("ENTASIS_LOG", "kafka://host")]).contains("embedded:FOLDER"));
     assert!(mistake(&plain, &[("ENTASIS_FEED", "simulated simulated?seed=9")]).contains("seeds"));
     assert!(mistake(&plain, &[("ENTASIS_LISTEN", "nonsense")]).contains("HOST:PORT"));
     let recording = "recording:missing.rec?venue=binance&symbol=BTC-USDT";

@@ -1,4 +1,5 @@
-//! The floor of a log: what stays known of what retention has dropped.
+//! The floor of a log: what stays known of what retention has dropped, also where it was dropped
+//! before the log was copied from elsewhere.
 //!
 //! ```text
 //! floor   magic "ENTAFLR\n" · format u32 = 1 · log u32 (1 ledger, 2 market)
@@ -35,7 +36,8 @@ pub(super) struct Floor {
     pub(super) first: Offset,
     /// Of the segment before, so that the first one kept can be held against it.
     pub(super) length_before: u64,
-    /// The newest entry below the floor of each stream that had one.
+    /// The newest entry below the floor of each stream that had one; of a stream that came from
+    /// elsewhere without its first entries, the newest of those, without offset and ids.
     pub(super) tips: BTreeMap<Stream, Tip>,
 }
 

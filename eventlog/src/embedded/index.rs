@@ -282,6 +282,14 @@ impl Index {
         self.floor = floor;
     }
 
+    /// Takes streams for begun after these entries, of which only this is known.
+    pub(super) fn begin(&mut self, floor: Floor, tips: BTreeMap<Stream, Tip>) {
+        for (stream, tip) in tips {
+            self.set_tip(&stream, tip);
+        }
+        self.floor = floor;
+    }
+
     /// Returns version and hash after which the stream's next entry goes.
     pub(super) fn tip(&self, stream: &Stream) -> (Version, Hash) {
         self.streams.get(stream).map_or((Version(0), Hash::default()), |entries| {

@@ -30,10 +30,21 @@ pub(super) enum Source {
 
 /// Which entries of a segment.
 pub(super) enum Wanted {
-    /// Neighbours: so many from `first` on, between the frame at `from` and the byte `end`.
-    Stretch { from: Posting, end: u64, first: Offset, entries: usize },
+    Stretch(Stretch),
     /// Those of a stream, versions from `first` on.
-    Stream { first: Version, postings: Postings },
+    Stream {
+        first: Version,
+        postings: Postings,
+    },
+}
+
+/// Neighbours: so many from `first` on, between the frame at `from` and the byte `end`.
+#[derive(Clone, Copy)]
+pub(super) struct Stretch {
+    pub(super) from: Posting,
+    pub(super) end: u64,
+    pub(super) first: Offset,
+    pub(super) entries: usize,
 }
 
 pub(super) enum Postings {
@@ -72,7 +83,7 @@ impl Sealed {
         Piece {
             segment: self.first,
             source,
-            entries: Wanted::Stretch { from, end, first, entries },
+            entries: Wanted::Stretch(Stretch { from, end, first, entries }),
         }
     }
 
@@ -115,7 +126,7 @@ impl Open {
         }
         let from = Posting { ordinal: wanted, byte };
         let source = Source::Open { file: Arc::clone(&self.file), end: self.end };
-        let entries = Wanted::Stretch { from, end, first, entries };
+        let entries = Wanted::Stretch(Stretch { from, end, first, entries });
         Piece { segment: self.contents.first(), source, entries }
     }
 

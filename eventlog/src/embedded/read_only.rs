@@ -32,7 +32,7 @@ const STEP_BYTES_MAX: u64 = 8 << 20;
 /// end that is not whole is simply the end: it is being written, or a crash has left it.
 #[derive(Clone)]
 pub struct ReadOnly {
-    reader: Arc<Reader>,
+    pub(super) reader: Arc<Reader>,
     /// Held by the one who refreshes.
     refreshing: Arc<Mutex<()>>,
 }
@@ -51,12 +51,14 @@ impl ReadOnly {
     pub fn refresh(&self) -> Result<(), LogError> {
         let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, log) = (&*self.reader.files, self.reader.log);
-        if self.is_overtaken()? {
-            let index = look(|| recovery::read(files, log))?;
-            self.reader.close_below(index.floor().first);
-            *self.reader.index() = index;
-        }
-        look(|| self.follow())
+        look(|| {
+            if self.is_overtaken()? {
+                let index = look(|| recovery::read(files, log))?;
+                self.reader.close_below(index.floor().first);
+                *self.reader.index() = index;
+            }
+            self.follow()
+        })
     }
 
     async fn refresh_aside(&self) -> Result<(), LogError> {
@@ -66,23 +68,31 @@ impl ReadOnly {
             .unwrap_or_else(|error| Err(unavailable("the reader", &error.into())))
     }
 
-    /// Reads; and again when what is missing has been dropped since the last refresh.
     async fn answer(&self, ask: Ask) -> Result<Vec<Entry>, LogError> {
+        self.asked(|| self.reader.answer(ask.clone())).await
+    }
+
+    /// Reads; and again when what is missing has been dropped since the last refresh.
+    pub(super) async fn asked<T, F: Future<Output = Result<T, LogError>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, LogError> {
         for _ in 0..LOOKS_MAX {
-            match self.reader.answer(ask.clone()).await {
+            match ask().await {
                 Err(LogError::Damaged { .. }) if self.is_overtaken()? => {
                     self.refresh_aside().await?;
                 }
                 done => return done,
             }
         }
-        self.reader.answer(ask).await
+        ask().await
     }
 
-    /// Whether the server has dropped something since the last refresh.
+    /// Whether the server has dropped something since the last refresh, or taken over a stream whose
+    /// first entries were dropped elsewhere.
     fn is_overtaken(&self) -> Result<bool, LogError> {
         let floor = floor::read(&*self.reader.files, self.reader.log)?;
-        Ok(floor.first != self.reader.index().floor().first)
+        Ok(floor != *self.reader.index().floor())
     }
 
     /// Takes in group after group, and from the end of a segment the next one.

@@ -10,34 +10,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task;
 
-use crate::body::{self, Content};
 use crate::embedded::chores::Chores;
 use crate::embedded::contents::Posting;
+use crate::embedded::frames::{Frames, Read, Trouble};
 use crate::embedded::handles::Handles;
 use crate::embedded::index::{Form, Index, Sealed};
-use crate::embedded::pieces::{Piece, Postings, Source, Wanted};
+use crate::embedded::pieces::{Piece, Postings, Source, Stretch, Wanted};
 use crate::embedded::scan::{self, Fault};
-use crate::embedded::segment::{self, Frame};
+use crate::embedded::segment;
 use crate::embedded::{sealed, unavailable};
 use crate::entry::{Entry, Offset, Version};
 use crate::files::{File, Files};
 use crate::log::{LogError, Tip};
 use crate::stream::{Log, Stream};
+use crate::transfer::Stored;
 
 /// Bytes that one read takes from the disk; one entry may be more. A reader asks again for more.
-const READ_BYTES_MAX: u64 = 1 << 20;
+pub(super) const READ_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes that are read on the caller's thread. They are in the page cache as a rule, and a change
 /// of threads would cost more than they do; more than this could hold up others of its runtime.
 const READ_INLINE_BYTES_MAX: u64 = 32 * 1024;
-
-/// Bytes between two entries of a stream that are read along with them rather than passed over by
-/// another read.
-const GAP_BYTES_MAX: u64 = 4 * 1024;
-
-/// Bytes read for the first entry of a stream, whose length stands in its frame; for later ones,
-/// as many as the one before had. When one is longer, it is read once more.
-const FIRST_FRAME_BYTES: u64 = 1_024;
 
 /// One log, as readers see it.
 pub(super) struct Reader {
@@ -57,21 +50,6 @@ pub(super) struct Reader {
 pub(super) enum Ask {
     Log { after: Offset, limit: usize },
     Stream { stream: Stream, after: Version, limit: usize },
-}
-
-/// Entries, and the bytes that were read for them.
-type Read = (Vec<Entry>, u64);
-
-/// Why a piece was not read.
-enum Trouble {
-    /// Something does not hold.
-    Doubt {
-        offset: Offset,
-        reason: String,
-    },
-    /// A file is not there.
-    Missing,
-    Failed(LogError),
 }
 
 impl Reader {
@@ -136,14 +114,53 @@ impl Reader {
         }
     }
 
-    /// Reads piece after piece, from one segment into the next.
-    fn gather(&self, mut ask: Ask) -> Result<Vec<Entry>, LogError> {
+    fn gather(&self, ask: Ask) -> Result<Vec<Entry>, LogError> {
+        self.gather_by(ask, |ask, piece| {
+            let (entries, bytes) = self.read_piece(ask, piece)?;
+            ask.go_on(&entries);
+            Ok((entries, bytes))
+        })
+    }
+
+    /// Reads neighbours as they are stored.
+    pub(super) async fn stored(
+        self: &Arc<Self>,
+        after: Offset,
+        limit: usize,
+    ) -> Result<Vec<Stored>, LogError> {
+        let reader = Arc::clone(self);
+        task::spawn_blocking(move || reader.gather_stored(Ask::Log { after, limit }))
+            .await
+            .unwrap_or_else(|error| Err(unavailable("the reader", &error.into())))
+    }
+
+    fn gather_stored(&self, ask: Ask) -> Result<Vec<Stored>, LogError> {
+        self.gather_by(ask, |ask, piece| {
+            let frames = self.frames(piece)?;
+            let Wanted::Stretch(stretch) = &piece.entries else { return Ok((Vec::new(), 0)) };
+            let (entries, bytes) = frames.stretch(stretch, |offset, byte, frame| {
+                let content = frames.content(offset, byte, frame)?;
+                Ok(Stored { offset, content, body: frame.body.to_vec() })
+            })?;
+            if let (Ask::Log { after, limit }, Some(newest)) = (ask, entries.last()) {
+                (*after, *limit) = (newest.offset, *limit - entries.len());
+            }
+            Ok((entries, bytes))
+        })
+    }
+
+    /// Reads piece after piece, from one segment into the next. What reads one moves on what is
+    /// asked for.
+    fn gather_by<T>(
+        &self,
+        mut ask: Ask,
+        read: impl Fn(&mut Ask, &Piece) -> Result<Read<T>, Trouble>,
+    ) -> Result<Vec<T>, LogError> {
         let (mut all, mut bytes, mut doubted) = (Vec::new(), 0, None);
         while let Some(piece) = self.piece(&ask, READ_BYTES_MAX - bytes) {
-            match self.read_piece(&ask, &piece) {
+            match read(&mut ask, &piece) {
                 Ok((entries, read)) => {
                     (bytes, doubted) = (bytes + read, None);
-                    ask.go_on(&entries);
                     if all.is_empty() {
                         all = entries;
                     } else {
@@ -165,6 +182,19 @@ impl Reader {
     }
 
     fn read_piece(&self, ask: &Ask, piece: &Piece) -> Result<Read, Trouble> {
+        let frames = self.frames(piece)?;
+        match (&piece.entries, ask) {
+            (Wanted::Stretch(stretch), _) => {
+                frames.stretch(stretch, |offset, byte, frame| frames.entry(offset, byte, frame))
+            }
+            (Wanted::Stream { first, postings }, Ask::Stream { stream, .. }) => {
+                frames.stream(stream, *first, &self.postings(piece, postings)?)
+            }
+            (Wanted::Stream { .. }, Ask::Log { .. }) => Ok((Vec::new(), 0)),
+        }
+    }
+
+    fn frames(&self, piece: &Piece) -> Result<Frames, Trouble> {
         let (file, length) = match &piece.source {
             Source::Open { file, end } => (Arc::clone(file), *end),
             Source::Sealed(sealed) => {
@@ -172,16 +202,7 @@ impl Reader {
                 (file.map_err(|error| piece.trouble(&error))?, sealed.length)
             }
         };
-        let frames = Frames { log: self.log, segment: piece.segment, file, length };
-        match (&piece.entries, ask) {
-            (Wanted::Stretch { from, end, first, entries }, _) => {
-                frames.stretch(*from, *end, *first, *entries)
-            }
-            (Wanted::Stream { first, postings }, Ask::Stream { stream, .. }) => {
-                frames.stream(stream, *first, &self.postings(piece, postings)?)
-            }
-            (Wanted::Stream { .. }, Ask::Log { .. }) => Ok((Vec::new(), 0)),
-        }
+        Ok(Frames { log: self.log, segment: piece.segment, file, length })
     }
 
     fn postings(&self, piece: &Piece, postings: &Postings) -> Result<Vec<Posting>, Trouble> {
@@ -311,7 +332,7 @@ impl Piece {
         let is_whole =
             |entries: usize| entries == limit || matches!(self.source, Source::Open { .. });
         match &self.entries {
-            Wanted::Stretch { from, end, entries, .. } => {
+            Wanted::Stretch(Stretch { from, end, entries, .. }) => {
                 end - u64::from(from.byte) <= READ_INLINE_BYTES_MAX && is_whole(*entries)
             }
             Wanted::Stream { postings: Postings::Known { postings, bytes }, .. } => {
@@ -333,133 +354,4 @@ impl Piece {
             _ => Trouble::Failed(unavailable(&name, error)),
         }
     }
-}
-
-/// The frames of one segment.
-struct Frames {
-    log: Log,
-    segment: Offset,
-    file: Arc<dyn File>,
-    /// What is durable of it.
-    length: u64,
-}
-
-impl Frames {
-    /// Reads neighbours, from a frame that stands before them.
-    fn stretch(
-        &self,
-        from: Posting,
-        end: u64,
-        first: Offset,
-        entries: usize,
-    ) -> Result<Read, Trouble> {
-        let start = u64::from(from.byte);
-        let bytes = self.read(start, end)?;
-        let byte = |rest: &[u8]| start + (bytes.len() - rest.len()) as u64;
-        let mut rest = bytes.as_slice();
-        let mut offset = Offset(self.segment.0 + u64::from(from.ordinal));
-        while offset < first {
-            let passed = segment::pass_frame(rest)
-                .ok_or_else(|| self.doubt(first, byte(rest), "the frame ends early"))?;
-            offset.0 += u64::from(!passed.is_group_header);
-            rest = passed.rest;
-        }
-        let mut out = Vec::with_capacity(entries);
-        while out.len() < entries {
-            let (frame, after) = segment::read_frame(rest, offset)
-                .map_err(|reason| self.doubt(offset, byte(rest), reason))?;
-            if !frame.is_group_header() {
-                out.push(self.entry(offset, byte(rest), frame)?);
-                offset.0 += 1;
-            }
-            rest = after;
-        }
-        Ok((out, end - start))
-    }
-
-    /// Reads a stream's entries, versions from `first` on; as many of them as one read may have.
-    fn stream(
-        &self,
-        stream: &Stream,
-        first: Version,
-        postings: &[Posting],
-    ) -> Result<Read, Trouble> {
-        let (mut out, mut read, mut frame_bytes) = (Vec::new(), 0, FIRST_FRAME_BYTES);
-        let (mut start, mut bytes): (u64, Vec<u8>) = (0, Vec::new());
-        for (place, posting) in postings.iter().enumerate() {
-            let byte = u64::from(posting.byte);
-            let offset = Offset(self.segment.0 + u64::from(posting.ordinal));
-            if within(start, &bytes, byte).is_none() {
-                let ahead = postings.get(place..).unwrap_or_default();
-                (start, bytes) = (byte, self.read(byte, self.end_of(ahead, frame_bytes))?);
-                let length = segment::frame_length(&bytes).unwrap_or(0);
-                if length > bytes.len() as u64 {
-                    bytes = self.read(byte, (byte + length).min(self.length))?;
-                }
-            }
-            let rest = within(start, &bytes, byte).unwrap_or(&bytes);
-            let (frame, after) = segment::read_frame(rest, offset)
-                .map_err(|reason| self.doubt(offset, byte, reason))?;
-            let length = (rest.len() - after.len()) as u64;
-            if !out.is_empty() && read + length > READ_BYTES_MAX {
-                break;
-            }
-            (read, frame_bytes) = (read + length, length);
-            let entry = self.entry(offset, byte, frame)?;
-            let version = Version(first.0 + out.len() as u64);
-            if (&entry.stream, entry.version) != (stream, version) {
-                return Err(self.doubt(offset, byte, "the index leads to another entry"));
-            }
-            out.push(entry);
-        }
-        Ok((out, read))
-    }
-
-    /// Returns the byte up to which entries with small gaps between them are read at once, when the
-    /// last of them has so many bytes.
-    fn end_of(&self, postings: &[Posting], frame_bytes: u64) -> u64 {
-        let mut bytes = postings.iter().map(|posting| u64::from(posting.byte));
-        let start = bytes.next().unwrap_or_default();
-        let is_near = |end: u64, byte: u64| {
-            byte > end && byte - end <= GAP_BYTES_MAX && byte - start <= READ_BYTES_MAX
-        };
-        let end =
-            bytes.try_fold(start, |end, byte| if is_near(end, byte) { Ok(byte) } else { Err(end) });
-        let (Ok(end) | Err(end)) = end;
-        (end + frame_bytes).min(self.length).max(start)
-    }
-
-    fn entry(&self, offset: Offset, byte: u64, frame: Frame<'_>) -> Result<Entry, Trouble> {
-        let content = Content::from_byte(frame.content_type)
-            .ok_or_else(|| self.doubt(offset, byte, "no entry has this content type"))?;
-        body::open(self.log, offset, content, frame.body)
-            .map_err(|error| self.doubt(offset, byte, &error.0))
-    }
-
-    /// Reads all bytes up to `end`, or as many as the file still has.
-    fn read(&self, start: u64, end: u64) -> Result<Vec<u8>, Trouble> {
-        let read = |end: u64| -> io::Result<Vec<u8>> {
-            let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
-            let mut bytes = vec![0; length];
-            self.file.read_at(&mut bytes, start)?;
-            Ok(bytes)
-        };
-        read(end)
-            .or_else(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => read(self.file.length()?.min(end)),
-                _ => Err(error),
-            })
-            .map_err(|error| Trouble::Failed(unavailable(&segment::name(self.segment), &error)))
-    }
-
-    fn doubt(&self, offset: Offset, byte: u64, reason: &str) -> Trouble {
-        let name = segment::name(self.segment);
-        Trouble::Doubt { offset, reason: format!("{name}, byte {byte}: {reason}") }
-    }
-}
-
-/// Returns the bytes from `byte` on, if the whole frame there is among them.
-fn within(start: u64, bytes: &[u8], byte: u64) -> Option<&[u8]> {
-    let rest = bytes.get(usize::try_from(byte.checked_sub(start)?).ok()?..)?;
-    (segment::frame_length(rest)? <= rest.len() as u64).then_some(rest)
 }

@@ -23,6 +23,7 @@ mod tidied;
 mod trimmed;
 
 mod followed;
+mod taken_over;
 
 mod copied;
 mod verified;
@@ -66,11 +67,14 @@ async fn the_log_on_files_keeps_the_promises_of_the_port() {
     };
     contract::check(&fresh).await;
     contract::check_trimmed(&fresh).await;
+    contract::transfer::check(&fresh).await;
 
     let (reopened, trimmed) = (folder.path().join("reopened"), folder.path().join("trimmed"));
+    let copied = folder.path().join("taken over");
     let open = |folder: &Path| open(Arc::new(Disk::open(folder).unwrap())).unwrap().0;
     contract::check_reopened(async || open(&reopened)).await;
     contract::check_trimmed_reopened(async || open(&trimmed)).await;
+    contract::transfer::check_reopened(async || open(&copied)).await;
 }
 
 #[test]

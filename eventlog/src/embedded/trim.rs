@@ -1,4 +1,5 @@
-//! Dropping what retention does not keep: whole sealed segments, the oldest first.
+//! Dropping what retention does not keep: whole sealed segments, the oldest first; and what is said
+//! of entries that were dropped before they came here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +14,7 @@ use crate::embedded::index::{Form, Sealed};
 use crate::embedded::reader::{self, Whole};
 use crate::embedded::whole_file::{self, PutError};
 use crate::embedded::{Embedded, Shared, is_full, sealed, segment, unavailable};
-use crate::entry::Offset;
+use crate::entry::{Offset, Version};
 use crate::log::{LogError, Retention, Trim, Trimmed};
 use crate::stream::{Log, Stream};
 
@@ -86,19 +87,45 @@ impl Shared {
             tips.extend(self.tips_of(segment)?);
         }
         let floor = Floor { first: last.next(), length_before: last.length, tips };
-        match whole_file::put(&*self.reader.files, floor::NAME, &floor.write(self.log)) {
-            Ok(()) => {}
-            Err(PutError::Discarded(error)) if is_full(&error) => return Err(LogError::Full),
-            Err(PutError::Discarded(error)) => return Err(unavailable(floor::NAME, &error)),
-            Err(PutError::Broken(error)) => {
-                self.stop(&error);
-                return Err(self.unavailable());
-            }
-        }
+        self.put_floor(&floor)?;
         let first = floor.first;
         self.reader.index().raise(floor);
         self.reader.close_below(first);
         Ok(())
+    }
+
+    /// Takes streams for begun after entries that this log has never held: what is said of those is
+    /// kept with what is known of entries that were dropped. Only the writer asks for it, so that no
+    /// stream begins otherwise meanwhile.
+    pub(super) fn begin(&self, mut tips: BTreeMap<Stream, Tip>) -> Result<(), LogError> {
+        let _dropping = self.dropping();
+        if self.is_stopped() {
+            return Err(self.unavailable());
+        }
+        let mut floor = {
+            let index = self.reader.index();
+            tips.retain(|stream, _| index.tip(stream).0 == Version(0));
+            index.floor().clone()
+        };
+        if tips.is_empty() {
+            return Ok(());
+        }
+        floor.tips.extend(tips.clone());
+        self.put_floor(&floor)?;
+        self.reader.index().begin(floor, tips);
+        Ok(())
+    }
+
+    fn put_floor(&self, floor: &Floor) -> Result<(), LogError> {
+        match whole_file::put(&*self.reader.files, floor::NAME, &floor.write(self.log)) {
+            Ok(()) => Ok(()),
+            Err(PutError::Discarded(error)) if is_full(&error) => Err(LogError::Full),
+            Err(PutError::Discarded(error)) => Err(unavailable(floor::NAME, &error)),
+            Err(PutError::Broken(error)) => {
+                self.stop(&error);
+                Err(self.unavailable())
+            }
+        }
     }
 
     /// Returns the newest entry of each stream in a segment.

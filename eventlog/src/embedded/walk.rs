@@ -257,9 +257,9 @@ pub(super) fn while_trimmed<R>(
     mut attempt: impl FnMut() -> Result<R, LogError>,
 ) -> Result<R, LogError> {
     for _ in 1..TRIES_MAX {
-        let before = floor::read(files, log)?.first;
+        let before = floor::read(files, log)?;
         match attempt() {
-            Err(_) if floor::read(files, log)?.first > before => {}
+            Err(_) if floor::read(files, log)? != before => {}
             done => return done,
         }
     }

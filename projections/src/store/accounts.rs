@@ -12,8 +12,9 @@ use eventlog::entry::Entry;
 use serde::Serialize;
 
 use super::archive::Section;
+use super::database::Transaction;
+use super::paging::Paging;
 use super::rows::{AccountKey, Checkpoint};
-use super::sqlite::Transaction;
 use super::{Store, StoreError};
 use crate::holdings::course::{Course, Turn};
 
@@ -117,15 +118,11 @@ fn text(body: &impl Serialize) -> Result<String, StoreError> {
 
 /// Returns how many rows of accounts there are and the sum of their checksums; `None` when one is not
 /// sound.
-pub(super) async fn total(store: &Store) -> Result<Option<(u64, u64)>, StoreError> {
-    let sqlite = store.sqlite().await?;
+pub(super) async fn total(paging: &mut Paging<'_>) -> Result<Option<(u64, u64)>, StoreError> {
     let mut total = Checkpoint::default();
     let (mut row, mut course) = (None, None);
     loop {
-        // One transaction a page, so that the write-ahead file does not grow meanwhile.
-        let mut read = sqlite.read().await?;
-        let rows = read.account_rows_after(row.as_ref(), CHECK_ROWS).await?;
-        read.roll_back().await?;
+        let rows = paging.page().await?.account_rows_after(row.as_ref(), CHECK_ROWS).await?;
         let Some(rows) = rows else { return Ok(None) };
         for row in &rows {
             total.add(row.checksum);
@@ -136,9 +133,7 @@ pub(super) async fn total(store: &Store) -> Result<Option<(u64, u64)>, StoreErro
         }
     }
     loop {
-        let mut read = sqlite.read().await?;
-        let courses = read.courses_after(course.as_ref(), CHECK_ROWS).await?;
-        read.roll_back().await?;
+        let courses = paging.page().await?.courses_after(course.as_ref(), CHECK_ROWS).await?;
         let Some(courses) = courses else { return Ok(None) };
         for course in &courses {
             total.add(course.checksum);

@@ -13,8 +13,9 @@ use eventlog::entry::{Offset, Version};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::database::Transaction;
+use super::database::accounts::AccountRow;
 use super::rows::{AccountKind, ArchivedHour, ArchivedPosition};
-use super::sqlite::accounts::AccountRow;
 use super::{Store, StoreError};
 
 /// Hours that one query gives at the most, about 15 KB each. Whoever asks for more gets as many, and
@@ -74,6 +75,9 @@ pub(super) struct Progress {
     pub(super) checked: bool,
     /// Whether the ledger's end was reached since then.
     pub(super) whole: bool,
+    /// Where the ledger ended when a node that follows looked first. It goes on growing, and is never
+    /// caught while it does.
+    pub(super) end: Option<Offset>,
 }
 
 /// Reads the archive.
@@ -97,8 +101,9 @@ impl Archive {
         hours_max: u32,
     ) -> Result<Vec<ArchivedHour>, StoreError> {
         self.wait_applied(Offset(0)).await?;
-        let sqlite = self.store.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.store.database().await?;
+        let mut read = database.read().await?;
+        self.hold_whole(Section::Hours, &mut read).await?;
         let (market, ends) = ((venue, instrument), (range.start, range.end));
         let rows = read.hours(market, ends, direction, hours_max.min(HOURS_MAX)).await;
         let rows = self.told(Section::Hours, rows)?;
@@ -134,8 +139,9 @@ impl Archive {
         id: PositionId,
     ) -> Result<Option<ArchivedPosition>, StoreError> {
         self.wait_accounts_applied(Offset(0)).await?;
-        let sqlite = self.store.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.store.database().await?;
+        let mut read = database.read().await?;
+        self.hold_whole(Section::Accounts, &mut read).await?;
         let row = self.told(Section::Accounts, read.closed_position(account, id).await)?;
         read.roll_back().await?;
         match row {
@@ -171,12 +177,31 @@ impl Archive {
         rows_max: u32,
     ) -> Result<Vec<AccountRow>, StoreError> {
         self.wait_accounts_applied(Offset(0)).await?;
-        let sqlite = self.store.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.store.database().await?;
+        let mut read = database.read().await?;
+        self.hold_whole(Section::Accounts, &mut read).await?;
         let rows = read.account_rows(of, ends, direction, rows_max.min(ACCOUNT_ROWS_MAX)).await;
         let rows = self.told(Section::Accounts, rows)?;
         read.roll_back().await?;
         rows.ok_or_else(|| self.suspect(Section::Accounts))
+    }
+
+    /// Makes sure that what is read now holds as much as was waited for: where nodes share a store,
+    /// another may have found it damaged, and have begun it anew.
+    async fn hold_whole(
+        &self,
+        section: Section,
+        read: &mut Transaction<'_>,
+    ) -> Result<(), StoreError> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        let applied = self.store.progress(section).borrow().applied;
+        let stands = self.told(section, read.checkpoint(section.reader()).await)?.flatten();
+        if stands.unwrap_or_default().ledger.offset >= applied {
+            return Ok(());
+        }
+        Err(being_built())
     }
 
     fn closed_in(&self, row: &AccountRow) -> Result<ArchivedPosition, StoreError> {
@@ -222,9 +247,11 @@ impl Archive {
         let there = progress.wait_for(|progress| progress.whole && progress.applied >= offset);
         match tokio::time::timeout(PATIENCE, there).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unreachable(
-                "the archive is being built from the ledger: ask again".to_owned(),
-            )),
+            Ok(Err(_)) | Err(_) => Err(being_built()),
         }
     }
+}
+
+fn being_built() -> StoreError {
+    StoreError::Unreachable("the archive is being built from the ledger: ask again".to_owned())
 }

@@ -1,7 +1,6 @@
 //! Whether what the store holds was folded from the logs that are here.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use eventlog::entry::Offset;
 use eventlog::log::ReadLog;
@@ -22,7 +21,7 @@ pub(super) enum Belongs {
 /// Something sound in the store that was not folded from these logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
-    pub store: PathBuf,
+    pub store: String,
     /// What was folded: a view, or the archive.
     pub reader: String,
     pub log: Log,
@@ -34,7 +33,6 @@ pub struct Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, reader, log, offset, ends_at } = self;
-        let store = store.display();
         write!(f, "the read store {store} does not belong to this {log} log: ")?;
         match ends_at {
             Some(end) => write!(
@@ -56,7 +54,7 @@ impl fmt::Display for Foreign {
 
 /// Holds a place that `reader` has come to against the log itself.
 pub(super) async fn hold(
-    store: &Path,
+    store: &str,
     reader: &str,
     log: Log,
     place: Place,
@@ -73,13 +71,20 @@ pub(super) async fn hold(
     if head < place.offset {
         return Err(foreign(Some(head)));
     }
-    let floor = from.floor().await.map_err(told)?;
-    if place.offset <= floor {
-        let behind = place.offset < floor;
-        return Ok(if behind { Belongs::BehindFloor } else { Belongs::Whole });
+    let dropped = |floor| {
+        let behind = if place.offset < floor { Belongs::BehindFloor } else { Belongs::Whole };
+        (place.offset <= floor).then_some(behind)
+    };
+    if let Some(belongs) = dropped(from.floor().await.map_err(told)?) {
+        return Ok(belongs);
     }
     let entries = from.read(Offset(before), 1).await.map_err(told)?;
-    let same =
-        |entry: &eventlog::entry::Entry| entry.offset == place.offset && entry.hash == place.hash;
-    if entries.first().is_some_and(same) { Ok(Belongs::Whole) } else { Err(foreign(None)) }
+    match entries.first() {
+        Some(entry) if (entry.offset, entry.hash) == (place.offset, place.hash) => {
+            Ok(Belongs::Whole)
+        }
+        Some(entry) if entry.offset == place.offset => Err(foreign(None)),
+        // Retention may have dropped it since the floor was told.
+        Some(_) | None => dropped(from.floor().await.map_err(told)?).ok_or_else(|| foreign(None)),
+    }
 }

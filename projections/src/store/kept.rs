@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use eventlog::keep::{Keep, KeepError, Kept};
 
-use super::sqlite::Outlives;
+use super::database::Outlives;
+use super::lease::Work;
 use super::{Store, StoreError};
 
 #[async_trait]
@@ -27,20 +28,25 @@ impl Keep for Store {
 
 impl Store {
     async fn kept(&self, name: &str) -> Result<Option<Kept>, StoreError> {
-        let sqlite = self.sqlite().await?;
-        let mut read = sqlite.read().await?;
+        let database = self.database().await?;
+        let mut read = database.read().await?;
         let kept = read.kept(name).await?;
         read.roll_back().await?;
         Ok(kept)
     }
 
     async fn put_kept(&self, name: &str, kept: &Kept) -> Result<(), StoreError> {
-        let sqlite = self.sqlite().await?;
-        let mut write = sqlite.write(Outlives::PowerLoss).await?;
-        let held = self.lease().hold(&mut write).await?;
+        let database = self.database().await?;
+        let mut write = database.write(Outlives::PowerLoss).await?;
+        if self.is_shared() {
+            // Whoever has folded it may keep it: a later state is not replaced by an earlier one.
+            write.put_kept(name, kept).await?;
+            return write.commit().await;
+        }
+        let held = self.0.lease.hold(Work::Snapshots, &mut write).await?;
         write.put_kept(name, kept).await?;
         write.commit().await?;
-        self.lease().committed(held);
+        self.0.lease.committed(held);
         Ok(())
     }
 }

@@ -1,137 +1,107 @@
-//! The lease of the one process that writes a read store.
+//! Who may write a read store, and who does a work that only one node may do.
 //!
-//! A row names who holds it, until when, and a fence: a number that rises with each holder. Every
-//! write begins by moving the row's end; one that finds another holder or fence writes nothing, so a
-//! process that slept through its time cannot write over the next one's rows.
-//! A lock on a file beside the store is let go by the system when its process ends, however it ends.
-//! Whoever has it need not wait for the row's end: a crash keeps nobody waiting.
-
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use uuid::Uuid;
+//! A row names who holds a lease, until when, and a fence: a number that rises with each holder. Every
+//! write begins by moving the row's end; one that finds another holder or fence writes nothing, so
+//! whoever slept through its time cannot write over the next one's rows.
 
 use super::StoreError;
-use super::sqlite::{LeaseRow, Transaction, beside};
+use super::database::{Database, Transaction};
+use file::FileLease;
+use shared::SharedLease;
 
-/// Seconds after its last write that a holder keeps the lease: three times from one snapshot to the
-/// next, each of which moves its end.
-const LEASE_SECONDS: i64 = 30;
+pub(super) mod file;
 
-/// The name of the one lease: what is kept, archived and snapshot has one writer.
-const NAME: &str = "writer";
+pub(super) mod shared;
 
-pub(super) struct Lease {
-    owner: String,
-    lock_path: PathBuf,
-    state: Mutex<State>,
+/// Seconds for which any lease of a shared store is held at the most.
+pub(super) const SHARED_SECONDS_MAX: i64 = 30;
+
+/// Seconds after its last snapshot that a node keeps to write them: three times from one to the next.
+const SNAPSHOTS_SECONDS: i64 = SHARED_SECONDS_MAX;
+
+/// Seconds after its last sign that a node keeps to file the archive. The nodes that follow see
+/// nothing new until another takes over.
+const ARCHIVE_SECONDS: i64 = 12;
+
+/// What is written by one node at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Snapshots,
+    Archive,
 }
 
-#[derive(Default)]
-struct State {
-    lock: Option<File>,
-    /// The fence under which the lease is held; `None` while it never was.
-    fence: Option<u64>,
-    /// Somebody else has taken it: what was read of the store may have changed since.
-    lost: bool,
+/// The leases under which a store is written.
+pub(super) enum Lease {
+    /// Of a file: one for all that is written.
+    File(FileLease),
+    /// Of a server that several nodes share.
+    Shared { snapshots: SharedLease, archive: SharedLease },
 }
 
 /// A lease within one transaction: held when that is committed.
 #[must_use]
-pub(super) struct Held(u64);
+pub(super) struct Held(Work, file::Held);
 
 impl Lease {
-    /// Returns the lease of the store at `path`, not yet held.
-    pub(super) fn new(path: &Path) -> Self {
-        let lease = Self {
-            owner: Uuid::now_v7().to_string(),
-            lock_path: beside(path, ".lock"),
-            state: Mutex::default(),
-        };
-        lease.lock();
-        lease
+    /// Returns the leases of a node at a shared store, not yet held.
+    pub(super) fn shared(node: &str) -> Self {
+        Self::Shared {
+            snapshots: SharedLease::new("snapshots".to_owned(), node, SNAPSHOTS_SECONDS),
+            archive: SharedLease::new("archive".to_owned(), node, ARCHIVE_SECONDS),
+        }
     }
 
-    /// Holds the lease for what is written in this transaction.
-    pub(super) async fn hold(&self, write: &mut Transaction<'_>) -> Result<Held, StoreError> {
-        let (fence, lost) = self.known();
-        let expires_at = write.clock().await?.saturating_add(LEASE_SECONDS);
-        let row = |fence| LeaseRow { owner: self.owner.clone(), fence, expires_at };
-        let alone = self.lock();
-        match fence {
-            _ if lost => Err(taken()),
-            Some(fence) if write.renew_lease(NAME, &row(fence)).await? => Ok(Held(fence)),
-            Some(_) => {
-                self.state().lost = true;
-                Err(taken())
-            }
-            None => {
-                let stands = write.lease(NAME).await?;
-                let fence = stands.as_ref().map_or(0, |stands| stands.fence).saturating_add(1);
-                let free = stands.is_none_or(|stands| {
-                    let left = stands.expires_at.saturating_sub(expires_at - LEASE_SECONDS);
-                    // Nobody takes it for longer: such an end was written by a clock that was wrong.
-                    alone || stands.owner == self.owner || !(1..=LEASE_SECONDS).contains(&left)
-                });
-                if !free {
-                    return Err(StoreError::Unreachable(
-                        "another process writes this read store".to_owned(),
-                    ));
-                }
-                write.put_lease(NAME, &row(fence)).await?;
-                Ok(Held(fence))
-            }
-        }
+    /// Holds the lease for what is written in this transaction; `None` when another node writes this
+    /// store, and this one follows.
+    pub(super) async fn hold(
+        &self,
+        work: Work,
+        write: &mut Transaction<'_>,
+    ) -> Result<Option<Held>, StoreError> {
+        let held = match self.of(work) {
+            Err(lease) => Some(lease.hold(write).await?),
+            Ok(lease) => lease.hold(write).await?,
+        };
+        Ok(held.map(|held| Held(work, held)))
     }
 
     /// Notes that the transaction in which the lease was held is committed.
-    pub(super) fn committed(&self, Held(fence): Held) {
-        self.state().fence = Some(fence);
-    }
-
-    /// Notes that the store was begun anew: there is no row yet.
-    pub(super) fn begin_anew(&self) {
-        self.state().fence = None;
-    }
-
-    /// Returns whether no other process of this machine has the store open for writing.
-    pub(super) fn lock(&self) -> bool {
-        let mut state = self.state();
-        if state.lock.is_none() {
-            let options = OpenOptions::new().create(true).append(true).open(&self.lock_path);
-            state.lock = options.ok().filter(|file| match file.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-            });
+    pub(super) fn committed(&self, held: impl Into<Option<Held>>) {
+        let Some(Held(work, held)) = held.into() else { return };
+        match self.of(work) {
+            Err(lease) => lease.committed(held),
+            Ok(lease) => lease.committed(held),
         }
-        state.lock.is_some()
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.state().fence.is_some()
+    /// Whether it was held when this was heard of last.
+    pub(super) fn is_held(&self, work: Work) -> bool {
+        match self.of(work) {
+            Err(lease) => lease.is_held(),
+            Ok(lease) => lease.is_held(),
+        }
     }
 
     /// Lets others write the store at once.
-    pub(super) fn release(&self) {
-        self.state().lock = None;
+    pub(super) async fn release(&self, database: Option<&Database>) {
+        match self {
+            Self::File(lease) => lease.release(),
+            Self::Shared { snapshots, archive } => {
+                let Some(database) = database else { return };
+                for lease in [snapshots, archive] {
+                    if let Err(error) = lease.release(database).await {
+                        tracing::warn!(%error, "others wait until the time of a lease is over");
+                    }
+                }
+            }
+        }
     }
 
-    fn known(&self) -> (Option<u64>, bool) {
-        let state = self.state();
-        (state.fence, state.lost)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(&self, work: Work) -> Result<&SharedLease, &FileLease> {
+        match (self, work) {
+            (Self::File(lease), _) => Err(lease),
+            (Self::Shared { snapshots, .. }, Work::Snapshots) => Ok(snapshots),
+            (Self::Shared { archive, .. }, Work::Archive) => Ok(archive),
+        }
     }
 }
-
-fn taken() -> StoreError {
-    StoreError::Unreachable(
-        "another process has taken this read store over: restart to write it again".to_owned(),
-    )
-}
-
-#[cfg(test)]
-mod tests;

@@ -9,9 +9,9 @@ use eventlog::stream::Log;
 
 use super::StoreError;
 use super::belonging::{self, Belongs};
+use super::database::cuts::Newest;
+use super::database::{Database, Transaction};
 use super::rows::KeptCut;
-use super::sqlite::cuts::Newest;
-use super::sqlite::{Sqlite, Transaction};
 use super::thinning;
 use crate::view::hash_of_parts;
 use crate::views::{Changed, Cut, Views};
@@ -87,6 +87,35 @@ impl Written {
         self.views.entry(changed.view).or_default().take(changed);
     }
 
+    /// Brings to what another node has written meanwhile each view of which it has. `all` tells every
+    /// part that there is.
+    pub(super) async fn rebase(
+        &mut self,
+        write: &mut Transaction<'_>,
+        all: impl FnOnce() -> Vec<Changed>,
+    ) -> Result<(), StoreError> {
+        let mut overtaken = Vec::new();
+        for (name, view) in &mut self.views {
+            if !view.newest.contains(&write.newest(name, view.revision).await?) {
+                overtaken.push(*name);
+            }
+        }
+        if overtaken.is_empty() {
+            return Ok(());
+        }
+        for changed in all() {
+            if overtaken.contains(&changed.view) {
+                let rebased = WrittenView::read(write, changed.view, changed.revision).await?;
+                let view = self.views.entry(changed.view).or_default();
+                *view = rebased;
+                view.take_whole(changed);
+            } else {
+                self.take_in(changed);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn is_due(&self) -> bool {
         self.views.values().any(WrittenView::is_due)
     }
@@ -132,18 +161,18 @@ impl Written {
     pub(super) async fn load(
         &mut self,
         (name, revision): (&'static str, u32),
-        sqlite: &Sqlite,
+        database: &Database,
         views: &Views,
         logs: Logs<'_>,
     ) -> Result<LoadedView, StoreError> {
-        let mut read = sqlite.read().await?;
+        let mut read = database.read_long().await?;
         let mut loaded = LoadedView::default();
         let mut view = WrittenView { revision, ..WrittenView::default() };
         view.newest = vec![read.newest(name, revision).await?];
         let stored = read.cut_times(name, revision).await?.len();
         for cut in read.cuts(name, revision).await? {
             let Some(parts) = sound_parts(&mut read, &cut).await? else { continue };
-            loaded.behind_floor = logs.hold(sqlite, &cut).await? == Belongs::BehindFloor;
+            loaded.behind_floor = logs.hold(database, &cut).await? == Belongs::BehindFloor;
             if let Err(error) = views.restore(name, cut.cut, &parts.states) {
                 tracing::warn!(view = name, %error, "a snapshot was discarded");
                 continue;
@@ -163,6 +192,34 @@ impl Written {
 }
 
 impl WrittenView {
+    /// Returns what stands of a view: its newest cut that is sound.
+    async fn read(
+        read: &mut Transaction<'_>,
+        name: &str,
+        revision: u32,
+    ) -> Result<Self, StoreError> {
+        let newest = vec![read.newest(name, revision).await?];
+        let mut view = Self { revision, newest, ..Self::default() };
+        for cut in read.cuts(name, revision).await? {
+            if let Some(parts) = sound_parts(read, &cut).await? {
+                (view.number, view.cut, view.hashes) = (cut.number, cut.cut, parts.hashes);
+                view.due = cut.cut;
+                break;
+            }
+        }
+        Ok(view)
+    }
+
+    /// Takes every part that there is: what is written and is not among them has gone.
+    fn take_whole(&mut self, changed: Changed) {
+        let gone = self.hashes.keys().filter(|name| !changed.parts.contains_key(*name));
+        let gone: Vec<String> = gone.cloned().collect();
+        self.take(changed);
+        for name in gone {
+            self.parts.insert(name, Part { state: None, hash: None });
+        }
+    }
+
     fn take(&mut self, changed: Changed) {
         (self.revision, self.due) = (changed.revision, changed.cut);
         for (name, state) in changed.parts {
@@ -177,7 +234,13 @@ impl WrittenView {
     }
 
     fn is_due(&self) -> bool {
-        self.due != self.cut || !self.parts.is_empty()
+        !self.is_behind() && (self.due != self.cut || !self.parts.is_empty())
+    }
+
+    /// Whether another node has written a later state than ours: ours waits until it has come as far.
+    fn is_behind(&self) -> bool {
+        self.due.ledger.offset < self.cut.ledger.offset
+            || self.due.market.offset < self.cut.market.offset
     }
 
     async fn write(
@@ -191,9 +254,9 @@ impl WrittenView {
         // that we did not hear of: all that it can hold is in `parts` again.
         write.delete_after(name, self.revision, self.number).await?;
         let number = self.number + 1;
-        for (part, Part { state, .. }) in &self.parts {
-            write.insert_part((name, self.revision), number, part, state.as_deref()).await?;
-        }
+        let parts = self.parts.iter().map(|(name, part)| (name.as_str(), part.state.as_deref()));
+        let parts: Vec<_> = parts.collect();
+        write.insert_parts((name, self.revision), number, &parts).await?;
         let cut = KeptCut {
             view: name.to_owned(),
             revision: self.revision,
@@ -228,6 +291,11 @@ impl WrittenView {
         write: &mut Transaction<'_>,
     ) -> Result<(), StoreError> {
         for (revision, newest) in write.newest_of_others(name, self.revision).await? {
+            // Nodes of two versions may share a store for a while: the older one leaves the rows of the
+            // newer one alone.
+            if write.is_shared() && revision > self.revision {
+                continue;
+            }
             if self.due.ledger.offset >= newest.ledger && self.due.market.offset >= newest.market {
                 write.delete_revision(name, revision).await?;
             }
@@ -265,15 +333,35 @@ pub(super) struct Logs<'a> {
 }
 
 impl Logs<'_> {
-    async fn hold(self, sqlite: &Sqlite, cut: &KeptCut) -> Result<Belongs, StoreError> {
+    async fn hold(self, database: &Database, cut: &KeptCut) -> Result<Belongs, StoreError> {
         let reader = format!("view {}", cut.view);
         let mut belongs = Belongs::Whole;
         for (log, from) in [(Log::Ledger, self.ledger), (Log::Market, self.market)] {
             let place = cut.cut.at(log);
-            belongs = belongs.max(belonging::hold(sqlite.path(), &reader, log, place, from).await?);
+            belongs =
+                belongs.max(belonging::hold(database.name(), &reader, log, place, from).await?);
         }
         Ok(belongs)
     }
+}
+
+/// Returns the newest cut that every view has in the store; `None` while one has none.
+pub(super) async fn newest_cut(read: &mut Transaction<'_>) -> Result<Option<Cut>, StoreError> {
+    let mut least: Option<Cut> = None;
+    for (name, revision) in Views::revisions() {
+        let Some(kept) = read.cuts(name, revision).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let least = least.get_or_insert(kept.cut);
+        for (least, place) in
+            [(&mut least.ledger, kept.cut.ledger), (&mut least.market, kept.cut.market)]
+        {
+            if place.offset < least.offset {
+                *least = place;
+            }
+        }
+    }
+    Ok(least)
 }
 
 struct Parts {

@@ -2,9 +2,14 @@
 
 mod accounts;
 mod archive;
+mod connecting;
+mod contract;
 mod damage;
 mod failures;
 mod golden;
 mod house;
 mod kept;
+mod outages;
+pub(super) mod place;
+mod shared;
 mod snapshots;

@@ -210,3 +210,21 @@ fn only_public_keys_are_told() {
     assert_eq!(x.len(), 32);
     assert_eq!(keys.jwks(until), json!({"keys": []}));
 }
+
+#[test]
+fn a_fingerprint_tells_keys_apart_and_nothing_of_them() {
+    let text = TokenKeys::drawn(Algorithm::Hs256);
+    let read = |text: &SecretString| TokenKeys::read(text.expose_secret()).ok().unwrap();
+    let fingerprint = read(&text).fingerprint();
+
+    assert_eq!(fingerprint, read(&text).fingerprint());
+    assert_ne!(fingerprint, read(&TokenKeys::drawn(Algorithm::Hs256)).fingerprint());
+    assert!(!text.expose_secret().contains(&fingerprint));
+    let now = time("2024-03-21T09:30:00Z");
+    let rotated = TokenKeys::rotated(text.expose_secret(), Algorithm::EdDsa, now, now.plus(DAY));
+    assert_ne!(fingerprint, read(&rotated.ok().unwrap()).fingerprint());
+
+    // Of the same name, and yet another.
+    let of = |key: &str| TokenKeys::read(&file(&[key])).ok().unwrap().fingerprint();
+    assert_ne!(of(KEY), of(&KEY.replace("\"QUFB", "\"QkJC")));
+}

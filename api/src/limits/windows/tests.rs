@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::limits::ring::ROOM_MIN;
 
 /// Windows with a clock beside them.
 struct Watched {
@@ -22,14 +23,12 @@ impl Watched {
 
     fn count(&self, key: u32, max: u32) -> Option<bool> {
         let time = || Duration::from_secs(self.now.get());
-        Some(self.windows.count(&key, max, &time)?.accepted)
+        Some(self.windows.count(&key, max, &time)?.unwrap().accepted)
     }
 
     /// Returns how many rings there are, and for how many instants they have room together.
     fn size(&self) -> (usize, usize) {
-        let rings = self.windows.read();
-        let room = rings.values().map(|ring| ring.lock().unwrap().0.capacity()).sum();
-        (rings.len(), room)
+        (self.windows.read().len(), self.windows.room().0)
     }
 }
 

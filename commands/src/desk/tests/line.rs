@@ -42,6 +42,8 @@ pub(crate) struct Line {
     /// How often each question waits before it arrives, and its answer before it is heard.
     waits: usize,
     has_lost_its_end: AtomicBool,
+    /// Whether what is in a stream cannot be read, only how far it goes.
+    is_unreadable: AtomicBool,
 }
 
 impl Line {
@@ -57,6 +59,7 @@ impl Line {
             reads: AtomicUsize::new(0),
             waits,
             has_lost_its_end: AtomicBool::new(false),
+            is_unreadable: AtomicBool::new(false),
         })
     }
 
@@ -71,6 +74,10 @@ impl Line {
 
     pub(crate) fn lose_the_end(&self) {
         self.has_lost_its_end.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn make_unreadable(&self, is_so: bool) {
+        self.is_unreadable.store(is_so, Ordering::Relaxed);
     }
 
     pub(crate) fn fail_refusals(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -120,6 +127,9 @@ impl ReadLog for Line {
         limit: usize,
     ) -> Result<Vec<Entry>, LogError> {
         self.to_read().await;
+        if self.is_unreadable.load(Ordering::Relaxed) {
+            return Err(LogError::Unavailable("no answer".to_owned()));
+        }
         let entries = self.log.read_stream(stream, after, limit).await;
         self.travel().await;
         entries

@@ -119,6 +119,21 @@ async fn what_has_surely_not_happened_is_said_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_in_and_cannot_be_shown_is_not_said_to_be_out() {
+    let log = funded(500).await;
+    let line = Line::new(&log, 1);
+    let desk = desk(line.clone());
+    ask(&desk, "k", deposit(7)).await.unwrap();
+
+    line.make_unreadable(true);
+    let unknown = ask(&desk, "k", deposit(7)).await;
+    assert!(matches!(unknown, Err(DeskError::Log(LogError::OutcomeUnknown))), "{unknown:?}");
+
+    line.make_unreadable(false);
+    assert!(ask(&desk, "k", deposit(7)).await.unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_that_cannot_be_recorded_is_not_answered_as_one() {
     let log = funded(500).await;
     let line = Line::new(&log, 1);

@@ -30,7 +30,7 @@ impl Led {
             let header = body::header(content, &sealed.body).unwrap();
             let (answer, answered) = oneshot::channel();
             answers.push(answered);
-            Request { header, sealed, answer }
+            Put { entries: vec![(header, sealed)], answer }
         };
         let group = group.iter().map(&mut request).collect();
         let going_on = self.writer.commit(group).is_continue();

@@ -26,7 +26,7 @@ async fn a_full_disk_degrades_and_heals_and_loses_nothing() {
     store.snapshot(&views, at("09:00")).await.unwrap();
     let pages = u32::try_from(house.count("PRAGMA page_count").await).unwrap();
     house.show(&views).await;
-    store.sqlite().await.unwrap().limit_pages(pages);
+    store.database().await.unwrap().limit_pages(pages);
 
     for minute in 1..=4 {
         assert_eq!(
@@ -47,7 +47,7 @@ async fn a_full_disk_degrades_and_heals_and_loses_nothing() {
     assert!(Keep::save(&store, "a", kept.clone()).await.is_err());
     assert!(store.catch_up_archive(house.ledger.as_ref()).await.is_err());
 
-    store.sqlite().await.unwrap().limit_pages(1 << 30);
+    store.database().await.unwrap().limit_pages(1 << 30);
     store.snapshot(&views, at("09:09")).await.unwrap();
     assert_eq!(store.health().snapshots, Writing::Good);
     Keep::save(&store, "a", kept).await.unwrap();

@@ -115,8 +115,8 @@ fn apply(model: &mut Model, parts: &[(u8, Option<u8>)]) {
 }
 
 async fn parts_at(store: &Store, cut: &KeptCut) -> Model {
-    let sqlite = store.sqlite().await.unwrap();
-    let mut read = sqlite.read().await.unwrap();
+    let database = store.database().await.unwrap();
+    let mut read = database.read().await.unwrap();
     let parts = read.parts(cut).await.unwrap().unwrap();
     read.roll_back().await.unwrap();
     parts.into_iter().map(|(name, state)| (name, state[0])).collect()
@@ -184,8 +184,8 @@ proptest! {
 }
 
 async fn cuts(store: &Store) -> Vec<KeptCut> {
-    let sqlite = store.sqlite().await.unwrap();
-    let mut read = sqlite.read().await.unwrap();
+    let database = store.database().await.unwrap();
+    let mut read = database.read().await.unwrap();
     let cuts = read.cuts("prices", 1).await.unwrap();
     read.roll_back().await.unwrap();
     cuts

@@ -3,12 +3,12 @@
 use domain::instrument::{Instrument, Venue};
 use domain::time::Timestamp;
 use eventlog::entry::Version;
-use sqlx::sqlite::SqliteRow;
 
 use crate::store::StoreError;
 use crate::store::archive::Direction;
+use crate::store::database::Transaction;
+use crate::store::database::values::Row;
 use crate::store::rows::{ArchivedHour, Kind, checksum_of_hour};
-use crate::store::sqlite::{Transaction, number, text, timestamp};
 
 impl Transaction<'_> {
     /// Returns the market that comes first in the archive after another, in order of its names;
@@ -19,16 +19,12 @@ impl Transaction<'_> {
     ) -> Result<Option<Option<(Venue, Instrument)>>, StoreError> {
         let row = self
             .one(
-                sqlx::query(
-                    "SELECT venue, instrument FROM archive WHERE (venue, instrument) > (?, ?) \
+                "SELECT venue, instrument FROM archive WHERE (venue, instrument) > ($1, $2) \
              ORDER BY venue, instrument LIMIT 1",
-                )
-                .bind(venue)
-                .bind(instrument),
+                &[venue.into(), instrument.into()],
             )
             .await?;
-        let market =
-            |row: SqliteRow| Some((text(&row, 0)?.parse().ok()?, text(&row, 1)?.parse().ok()?));
+        let market = |row: Row| Some((row.text(0)?.parse().ok()?, row.text(1)?.parse().ok()?));
         Ok(row.map(market))
     }
 
@@ -45,28 +41,30 @@ impl Transaction<'_> {
         let statement = match direction {
             Direction::Forward => {
                 "SELECT hour, version, kind, candles, checksum FROM archive \
-                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
-                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
-                 ORDER BY hour LIMIT ?) ORDER BY hour, version, kind"
+                 WHERE venue = $1 AND instrument = $2 AND hour IN (SELECT DISTINCT hour \
+                 FROM archive WHERE venue = $3 AND instrument = $4 AND hour >= $5 AND hour < $6 \
+                 ORDER BY hour LIMIT $7) ORDER BY hour, version, kind"
             }
             Direction::Backward => {
                 "SELECT hour, version, kind, candles, checksum FROM archive \
-                 WHERE venue = ? AND instrument = ? AND hour IN (SELECT DISTINCT hour \
-                 FROM archive WHERE venue = ? AND instrument = ? AND hour >= ? AND hour < ? \
-                 ORDER BY hour DESC LIMIT ?) ORDER BY hour, version, kind"
+                 WHERE venue = $1 AND instrument = $2 AND hour IN (SELECT DISTINCT hour \
+                 FROM archive WHERE venue = $3 AND instrument = $4 AND hour >= $5 AND hour < $6 \
+                 ORDER BY hour DESC LIMIT $7) ORDER BY hour, version, kind"
             }
         };
         let (venue_name, instrument_name) = (venue.to_string(), instrument.to_string());
         let rows = self
             .all(
-                sqlx::query(statement)
-                    .bind(&venue_name)
-                    .bind(&instrument_name)
-                    .bind(&venue_name)
-                    .bind(&instrument_name)
-                    .bind(from.micros())
-                    .bind(until.micros())
-                    .bind(i64::from(hours_max)),
+                statement,
+                &[
+                    venue_name.as_str().into(),
+                    instrument_name.as_str().into(),
+                    venue_name.as_str().into(),
+                    instrument_name.as_str().into(),
+                    from.into(),
+                    until.into(),
+                    hours_max.into(),
+                ],
             )
             .await?;
         Ok(rows.iter().map(|row| archived_hour((venue, instrument), row)).collect())
@@ -81,18 +79,21 @@ impl Transaction<'_> {
     ) -> Result<Option<u64>, StoreError> {
         let checksum = checksum_of_hour(market, key, candles);
         let ((venue, instrument), (hour, version, kind)) = (market, key);
-        let added = self.done(sqlx::query(
-            "INSERT INTO archive (venue, instrument, hour, kind, version, candles, checksum) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(venue.to_string())
-        .bind(instrument.to_string())
-        .bind(hour.micros())
-        .bind(kind.as_str())
-        .bind(version.0.cast_signed())
-        .bind(candles)
-        .bind(checksum.cast_signed())
-        ).await?;
+        let added = self
+            .done(
+                "INSERT INTO archive (venue, instrument, hour, kind, version, candles, checksum) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                &[
+                    venue.to_string().into(),
+                    instrument.to_string().into(),
+                    hour.into(),
+                    kind.as_str().into(),
+                    version.into(),
+                    candles.into(),
+                    checksum.into(),
+                ],
+            )
+            .await?;
         Ok((added > 0).then_some(checksum))
     }
 
@@ -103,18 +104,18 @@ impl Transaction<'_> {
 
     /// Deletes all hours of the archive and how far it had come.
     pub(in crate::store) async fn empty_hours(&mut self, reader: &str) -> Result<(), StoreError> {
-        self.run("DELETE FROM archive").await?;
+        self.script("DELETE FROM archive").await?;
         self.delete_checkpoint(reader).await
     }
 }
 
-fn archived_hour(market: (&Venue, &Instrument), row: &SqliteRow) -> Option<(ArchivedHour, u64)> {
-    let (hour, version) = (timestamp(row, 0)?, Version(number(row, 1)?));
-    let kind = text(row, 2)?;
+fn archived_hour(market: (&Venue, &Instrument), row: &Row) -> Option<(ArchivedHour, u64)> {
+    let (hour, version) = (row.timestamp(0)?, Version(row.number(1)?));
+    let kind = row.text(2)?;
     let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
-    let candles = text(row, 3)?;
+    let candles = row.text(3)?;
     let checksum = checksum_of_hour(market, (hour, version, kind), &candles);
-    let sound = checksum == number(row, 4)?;
+    let sound = checksum == row.number(4)?;
     let candles = serde_json::from_str(&candles).ok().filter(|_| sound)?;
     Some((ArchivedHour { hour, kind, version, candles }, checksum))
 }

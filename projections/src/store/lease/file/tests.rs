@@ -3,27 +3,27 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::sqlite::{Outlives, Sqlite};
+use crate::store::database::{Database, Outlives};
 
 struct Beside {
     folder: TempDir,
-    sqlite: Sqlite,
+    database: Database,
 }
 
 impl Beside {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let (sqlite, _) = Sqlite::open(&folder.path().join("read.db")).await.unwrap();
-        Self { folder, sqlite }
+        let (database, _) = Database::open(&folder.path().join("read.db")).await.unwrap();
+        Self { folder, database }
     }
 
-    fn lease(&self) -> Lease {
-        Lease::new(&self.folder.path().join("read.db"))
+    fn lease(&self) -> FileLease {
+        FileLease::new(&self.folder.path().join("read.db"))
     }
 
     /// Writes nothing, under a lease.
-    async fn write(&self, lease: &Lease) -> Result<u64, String> {
-        let mut write = self.sqlite.write(Outlives::Crash).await.unwrap();
+    async fn write(&self, lease: &FileLease) -> Result<u64, String> {
+        let mut write = self.database.write(Outlives::Crash).await.unwrap();
         let held = lease.hold(&mut write).await.map_err(|error| error.to_string())?;
         let fence = held.0;
         write.commit().await.unwrap();
@@ -33,7 +33,7 @@ impl Beside {
 
     /// Moves the end of the lease by seconds.
     async fn wait(&self, seconds: i64) {
-        let mut write = self.sqlite.write(Outlives::Crash).await.unwrap();
+        let mut write = self.database.write(Outlives::Crash).await.unwrap();
         let mut row = write.lease(NAME).await.unwrap().unwrap();
         row.expires_at -= seconds;
         write.put_lease(NAME, &row).await.unwrap();

@@ -2,12 +2,12 @@
 
 use domain::account::position::PositionId;
 use domain::name::AccountId;
-use sqlx::sqlite::SqliteRow;
 
 use crate::store::StoreError;
 use crate::store::archive::Direction;
+use crate::store::database::Transaction;
+use crate::store::database::values::Row;
 use crate::store::rows::{AccountKey, AccountKind, checksum_of_account_row, checksum_of_course};
-use crate::store::sqlite::{Transaction, integer, number, text};
 
 /// A row of an account's archive, sound.
 pub(in crate::store) struct AccountRow {
@@ -40,24 +40,26 @@ impl Transaction<'_> {
         let statement = match direction {
             Direction::Forward => {
                 "SELECT account, kind, place, name, body, checksum FROM account_archive \
-                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
-                 ORDER BY place, name LIMIT ?"
+                 WHERE account = $1 AND kind = $2 AND place >= $3 AND (place, name) < ($4, $5) \
+                 ORDER BY place, name LIMIT $6"
             }
             Direction::Backward => {
                 "SELECT account, kind, place, name, body, checksum FROM account_archive \
-                 WHERE account = ? AND kind = ? AND place >= ? AND (place, name) < (?, ?) \
-                 ORDER BY place DESC, name DESC LIMIT ?"
+                 WHERE account = $1 AND kind = $2 AND place >= $3 AND (place, name) < ($4, $5) \
+                 ORDER BY place DESC, name DESC LIMIT $6"
             }
         };
         let rows = self
             .all(
-                sqlx::query(statement)
-                    .bind(account.as_str())
-                    .bind(kind.as_str())
-                    .bind(from)
-                    .bind(until)
-                    .bind(name)
-                    .bind(i64::from(rows_max)),
+                statement,
+                &[
+                    account.as_str().into(),
+                    kind.as_str().into(),
+                    from.into(),
+                    until.into(),
+                    name.into(),
+                    rows_max.into(),
+                ],
             )
             .await?;
         Ok(rows.iter().map(account_row).collect())
@@ -72,13 +74,13 @@ impl Transaction<'_> {
     ) -> Result<Option<Option<AccountRow>>, StoreError> {
         let row = self
             .one(
-                sqlx::query(
-                    "SELECT account, kind, place, name, body, checksum FROM account_archive \
-             WHERE account = ? AND kind = ? AND name = ?",
-                )
-                .bind(account.as_str())
-                .bind(AccountKind::Closed.as_str())
-                .bind(position.to_string()),
+                "SELECT account, kind, place, name, body, checksum FROM account_archive \
+             WHERE account = $1 AND kind = $2 AND name = $3",
+                &[
+                    account.as_str().into(),
+                    AccountKind::Closed.as_str().into(),
+                    position.to_string().into(),
+                ],
             )
             .await?;
         Ok(row.map(|row| account_row(&row)))
@@ -95,16 +97,16 @@ impl Transaction<'_> {
         let checksum = checksum_of_account_row(account.as_str(), (kind, place, &name), body);
         let added = self
             .done(
-                sqlx::query(
-                    "INSERT INTO account_archive (account, kind, place, name, body, checksum) \
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                )
-                .bind(account.as_str())
-                .bind(kind)
-                .bind(place)
-                .bind(&name)
-                .bind(body)
-                .bind(checksum.cast_signed()),
+                "INSERT INTO account_archive (account, kind, place, name, body, checksum) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                &[
+                    account.as_str().into(),
+                    kind.into(),
+                    place.into(),
+                    name.as_str().into(),
+                    body.into(),
+                    checksum.into(),
+                ],
             )
             .await?;
         Ok((added > 0).then_some(checksum))
@@ -121,16 +123,10 @@ impl Transaction<'_> {
             .map_or(("", "", i64::MIN, ""), |row| (&row.account, &row.kind, row.place, &row.name));
         let rows = self
             .all(
-                sqlx::query(
-                    "SELECT account, kind, place, name, body, checksum FROM account_archive \
-             WHERE (account, kind, place, name) > (?, ?, ?, ?) \
-             ORDER BY account, kind, place, name LIMIT ?",
-                )
-                .bind(account)
-                .bind(kind)
-                .bind(place)
-                .bind(name)
-                .bind(i64::from(rows_max)),
+                "SELECT account, kind, place, name, body, checksum FROM account_archive \
+             WHERE (account, kind, place, name) > ($1, $2, $3, $4) \
+             ORDER BY account, kind, place, name LIMIT $5",
+                &[account.into(), kind.into(), place.into(), name.into(), rows_max.into()],
             )
             .await?;
         Ok(rows.iter().map(account_row).collect())
@@ -145,12 +141,9 @@ impl Transaction<'_> {
     ) -> Result<Option<Option<CourseRow>>, StoreError> {
         let row = self
             .one(
-                sqlx::query(
-                    "SELECT account, position_id, course, checksum FROM course \
-             WHERE account = ? AND position_id = ?",
-                )
-                .bind(account.as_str())
-                .bind(position.to_string()),
+                "SELECT account, position_id, course, checksum FROM course \
+             WHERE account = $1 AND position_id = $2",
+                &[account.as_str().into(), position.to_string().into()],
             )
             .await?;
         Ok(row.map(|row| course_row(&row)))
@@ -166,13 +159,9 @@ impl Transaction<'_> {
         let (account, position) = after.map_or(("", ""), |row| (&row.account, &row.position));
         let rows = self
             .all(
-                sqlx::query(
-                    "SELECT account, position_id, course, checksum FROM course \
-             WHERE (account, position_id) > (?, ?) ORDER BY account, position_id LIMIT ?",
-                )
-                .bind(account)
-                .bind(position)
-                .bind(i64::from(rows_max)),
+                "SELECT account, position_id, course, checksum FROM course \
+             WHERE (account, position_id) > ($1, $2) ORDER BY account, position_id LIMIT $3",
+                &[account.into(), position.into(), rows_max.into()],
             )
             .await?;
         Ok(rows.iter().map(course_row).collect())
@@ -189,15 +178,10 @@ impl Transaction<'_> {
         let name = position.to_string();
         let checksum = checksum_of_course(account.as_str(), &name, course);
         self.done(
-            sqlx::query(
-                "INSERT INTO course (account, position_id, course, checksum) VALUES (?, ?, ?, ?) \
+            "INSERT INTO course (account, position_id, course, checksum) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (account, position_id) DO UPDATE SET course = excluded.course, \
              checksum = excluded.checksum",
-            )
-            .bind(account.as_str())
-            .bind(&name)
-            .bind(course)
-            .bind(checksum.cast_signed()),
+            &[account.as_str().into(), name.as_str().into(), course.into(), checksum.into()],
         )
         .await?;
         Ok(checksum)
@@ -209,9 +193,8 @@ impl Transaction<'_> {
         position: PositionId,
     ) -> Result<(), StoreError> {
         self.done(
-            sqlx::query("DELETE FROM course WHERE account = ? AND position_id = ?")
-                .bind(account.as_str())
-                .bind(position.to_string()),
+            "DELETE FROM course WHERE account = $1 AND position_id = $2",
+            &[account.as_str().into(), position.to_string().into()],
         )
         .await
         .map(drop)
@@ -228,22 +211,22 @@ impl Transaction<'_> {
         &mut self,
         reader: &str,
     ) -> Result<(), StoreError> {
-        self.run("DELETE FROM account_archive").await?;
-        self.run("DELETE FROM course").await?;
+        self.script("DELETE FROM account_archive").await?;
+        self.script("DELETE FROM course").await?;
         self.delete_checkpoint(reader).await
     }
 }
 
-fn account_row(row: &SqliteRow) -> Option<AccountRow> {
-    let (account, kind, place) = (text(row, 0)?, text(row, 1)?, integer(row, 2)?);
-    let (name, body, checksum) = (text(row, 3)?, text(row, 4)?, number(row, 5)?);
+fn account_row(row: &Row) -> Option<AccountRow> {
+    let (account, kind, place) = (row.text(0)?, row.text(1)?, row.integer(2)?);
+    let (name, body, checksum) = (row.text(3)?, row.text(4)?, row.number(5)?);
     let sound = checksum_of_account_row(&account, (&kind, place, &name), &body) == checksum;
     sound.then_some(AccountRow { account, kind, place, name, body, checksum })
 }
 
-fn course_row(row: &SqliteRow) -> Option<CourseRow> {
-    let (account, position) = (text(row, 0)?, text(row, 1)?);
-    let (course, checksum) = (text(row, 2)?, number(row, 3)?);
+fn course_row(row: &Row) -> Option<CourseRow> {
+    let (account, position) = (row.text(0)?, row.text(1)?);
+    let (course, checksum) = (row.text(2)?, row.number(3)?);
     let sound = checksum_of_course(&account, &position, &course) == checksum;
     sound.then_some(CourseRow { account, position, course, checksum })
 }
