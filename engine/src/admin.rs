@@ -201,7 +201,8 @@ pub(crate) async fn ask(configuration: &Configuration, request: Request) -> Resu
     if let Ok(stream) = UnixStream::connect(&path).await {
         return ask_house(stream, &request).await.context("the house did not answer");
     }
-    let ledger = Opener::of(configuration).open(&configuration.ledger, Log::Ledger).await?;
+    let opener = Opener::of(configuration).making_nothing();
+    let ledger = opener.open(&configuration.ledger, Log::Ledger).await?;
     let clock: Arc<dyn Clock> = Arc::new(Wall);
     let register = Register::new(ledger.log, clock.clone());
     carry_out(&register, clock.as_ref(), request).await

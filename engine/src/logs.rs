@@ -104,6 +104,8 @@ pub(crate) struct Opener {
     brokers: Brokers,
     retention: Retention,
     durability_min: Option<Durability>,
+    /// Whether a log that a broker does not hold may be made.
+    may_make: bool,
     keep: Option<Arc<dyn Keep>>,
 }
 
@@ -113,6 +115,7 @@ impl Opener {
             brokers: Brokers::new(configuration.nats.clone(), configuration.door.node.as_str()),
             retention: configuration.retention,
             durability_min: configuration.durability_min,
+            may_make: configuration.nats.create,
             keep: None,
         }
     }
@@ -121,6 +124,11 @@ impl Opener {
     /// not matter there.
     pub(crate) fn for_copies(configuration: &Configuration) -> Self {
         Self { durability_min: None, ..Self::of(configuration) }
+    }
+
+    /// Opens only what a broker holds already: a wrong name is no reason to begin a log.
+    pub(crate) fn making_nothing(self) -> Self {
+        Self { may_make: false, ..self }
     }
 
     /// Has what a broker may forget of a log kept here.
@@ -141,8 +149,7 @@ impl Opener {
         let opened = match url {
             LogUrl::Embedded(folder) => open_embedded(folder, log)?,
             LogUrl::Nats(servers) => {
-                let create = self.brokers.settings().create;
-                OpenLog::remote(self.open_nats(servers, log, create).await?)
+                OpenLog::remote(self.open_nats(servers, log, self.may_make).await?)
             }
         };
         let found = opened.log.durability();
