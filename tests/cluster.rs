@@ -8,16 +8,16 @@
 //!
 //! `ENTASIS_TEST_SEED` draws other moments, `ENTASIS_TEST_LONG=1` fifty times as many: `tests/long`.
 
-mod clients;
-mod judge;
-mod site;
+pub(crate) mod clients;
+pub(crate) mod judge;
+pub(crate) mod site;
 
-mod faults;
+pub(crate) mod faults;
 
 mod feeding;
 
-mod alike;
+pub(crate) mod alike;
 
-mod copying;
+pub(crate) mod copying;
 
 mod away;

@@ -4,7 +4,8 @@
 //! `told` reads them as the programs do that they are for. `written` holds them against the schema of
 //! the compose specification, against each other, and against what a deployment must not have.
 //! `place` runs the real programs with the same files, words and variables, only at other addresses
-//! and in other folders, and `running` asks what came of it.
+//! and in other folders, and `running` asks what came of it; `kurrent` does so with the house on
+//! KurrentDB.
 //!
 //! The schema in `deployment/compose-spec.json` is that of the Compose Specification, under the Apache
 //! License 2.0.
@@ -16,3 +17,5 @@ mod written;
 mod place;
 
 mod running;
+
+mod kurrent;

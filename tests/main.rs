@@ -9,7 +9,7 @@
 //! `live` does so over real sockets and on bad days, `sockets` lets listeners come and go,
 //! `standby` kills one of two feeds, `trading` sends commands through a bad wire to a house that dies, `triggers` asks a script which trades close positions, `restart`
 //! kills the house and looks what it still knows, `faults` fills its disk and makes calls of the
-//! kernel fail, `cluster` has several nodes on real brokers, `deployment` runs the files of deploy/, `backup` copies a house that runs and brings it
+//! kernel fail, `cluster` has several nodes on real brokers, `kurrent` has them on a server that speaks as KurrentDB does, `deployment` runs the files of deploy/, `backup` copies a house that runs and brings it
 //! back, and `recordings` compares with reference answers
 //! inside the process. Last, `tidy` keeps the rules of the house.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of this crate is test code")]
@@ -35,6 +35,7 @@ mod cluster;
 mod deployment;
 mod faults;
 mod journeys;
+mod kurrent;
 mod live;
 mod restart;
 mod sockets;

@@ -38,9 +38,12 @@ pub(crate) fn not_run(why: &str) {
 /// How many times more the long run does.
 const LONG: usize = 50;
 
-/// Returns how often something is tried: as often as is said, and more in the long run
-/// (`tests/long`).
+/// Whether this is the long run (`tests/long`).
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("ENTASIS_TEST_LONG").is_some_and(|value| value == "1")
+}
+
+/// Returns how often something is tried: as often as is said, and more in the long run.
 pub(crate) fn times(ordinary: usize) -> usize {
-    let long = std::env::var_os("ENTASIS_TEST_LONG").is_some_and(|value| value == "1");
-    if long { ordinary * LONG } else { ordinary }
+    if is_long() { ordinary * LONG } else { ordinary }
 }

@@ -15,6 +15,7 @@ use projections::store::health::{StoreHealth, Writing};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::settings::Backend;
 use crate::standing::{Fare, Logs};
 
 /// What is asked about the house itself, and answered before it is open.
@@ -75,17 +76,21 @@ pub(crate) async fn health(Data(app): Data<&Arc<App>>, Data(logs): Data<&Arc<Log
     let [of_ledger, of_market] = applied;
     let body = json!({
         "status": "alive",
-        "ledger": whole_body(of_ledger, &ledger),
-        "market": whole_body(of_market, &market),
+        "ledger": whole_body(of_ledger, &ledger, app.settings.ledger),
+        "market": whole_body(of_market, &market, app.settings.market),
         "read_store": StoreReport::of(app).body,
     });
     answer(StatusCode::OK, body)
 }
 
 /// Returns all that is known of a log.
-fn whole_body(applied: Offset, fare: &Fare) -> Value {
+fn whole_body(applied: Offset, fare: &Fare, backend: Backend) -> Value {
     let mut told = log_body(fare);
     if let Some(keys) = told.as_object_mut() {
+        keys.insert("backend".to_owned(), json!(backend.name));
+        if let Some(tested) = backend.tested {
+            keys.insert("tested".to_owned(), json!(tested));
+        }
         keys.insert("applied".to_owned(), json!(applied));
         keys.insert("head".to_owned(), json!(fare.head.max(applied)));
     }

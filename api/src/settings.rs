@@ -1,4 +1,4 @@
-//! The limits of the door, each with what happens when it is reached.
+//! The limits of the door, each with what happens when it is reached, and what it says of the house.
 
 use std::time::Duration;
 
@@ -23,7 +23,18 @@ pub struct Settings {
     pub answer_patience: Duration,
     /// What still runs so long after the stop is cut off.
     pub stop_patience: Duration,
+    /// What the logs stand on.
+    pub ledger: Backend,
+    pub market: Backend,
     pub ws: WsSettings,
+}
+
+/// What keeps a log, as `/health` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    pub name: &'static str,
+    /// How our side of it was tried out, where that is less than it should be.
+    pub tested: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +102,8 @@ impl Default for Settings {
             write_patience: Duration::from_secs(10),
             answer_patience: Duration::from_secs(10),
             stop_patience: Duration::from_secs(10),
+            ledger: Backend { name: "embedded", tested: None },
+            market: Backend { name: "embedded", tested: None },
             ws: WsSettings::default(),
         }
     }

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand, name = "apikey")]
     ApiKey(ApiKeyCommand),
+    /// Say what this machine and a configuration would run on, what is wrong with it, and what to do.
+    /// Changes nothing, also while the house runs; ends with 1 where there is a problem.
+    Doctor(Doctor),
     /// Look into the logs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -175,7 +178,7 @@ pub(crate) struct LogCopy {
     /// Tell in JSON what was copied
     #[arg(long)]
     pub(crate) json: bool,
-    /// Configuration file, in TOML, for its section [nats]
+    /// Configuration file, in TOML, for its sections [nats] and [kurrent]
     #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -208,6 +211,15 @@ pub(crate) struct LogCreate {
     /// Configuration file, in TOML
     #[arg(long, value_name = "FILE", env = "ENTASIS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Tell in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -388,12 +400,14 @@ fn a_log() -> impl TypedValueParser<Value = Log> {
 }
 
 const LOG_HELP: &str = "Where the ledger stands, and the market log too unless it has its own: \
-embedded:DIR or nats://HOST[:PORT][,HOST…][/PREFIX] [default: embedded:DATA]";
+embedded:DIR, nats://HOST[:PORT][,HOST…][/PREFIX] or kurrentdb://HOST[:PORT][,HOST…][/PREFIX] \
+[default: embedded:DATA]";
 
 const READ_STORE_HELP: &str = "Where snapshots and the archive stand: sqlite:FILE or \
 postgres://USER@HOST/DATABASE [default: sqlite:DATA/read.db]";
 
-const FROM_HELP: &str = "The original: embedded:DIR or nats://HOST[:PORT][,HOST…][/PREFIX]";
+const FROM_HELP: &str = "The original: embedded:DIR, nats://HOST[:PORT][,HOST…][/PREFIX] or \
+kurrentdb://HOST[:PORT][,HOST…][/PREFIX]";
 
 const FEED_HELP: &str = "A feed; may be given more than once. The first that brings an instrument \
 is its primary venue [default: simulated]
@@ -412,13 +426,20 @@ pub(crate) fn parse() -> Result<Command, ExitCode> {
     })
 }
 
-/// What is told without `RUST_LOG`. What becomes of a connection to a broker we tell ourselves.
-const LINES_DEFAULT: &str = "info,async_nats=error";
+/// What is told without `RUST_LOG`. What becomes of a connection to a broker or a database we tell
+/// ourselves; the client of KurrentDB has an error for each call that fails.
+const LINES_DEFAULT: &str = "info,async_nats=error,kurrentdb=off";
+
+/// The same for a doctor, who says what is found in other words.
+const LINES_OF_DOCTOR: &str = "error,async_nats=off,kurrentdb=off";
 
 /// Log lines go to stderr, in colours on a terminal and as JSON elsewhere. `RUST_LOG` selects them.
-pub(crate) fn start_log() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LINES_DEFAULT));
+pub(crate) fn start_log(command: &Command) {
+    let default = match command {
+        Command::Doctor(_) => LINES_OF_DOCTOR,
+        _ => LINES_DEFAULT,
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         lines.init();

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::command_line::{Demo, Place, Serve};
 use crate::configuration::door::{AddressKeys, AuthKeys, Door, LimitKeys, TlsKeys};
+use crate::configuration::kurrent::{KurrentKeys, KurrentSettings};
 use crate::configuration::nats::{NatsKeys, NatsSettings};
 use crate::configuration::venues::VenueKeys;
 use crate::logs::{self, LogUrl};
@@ -28,6 +29,7 @@ use crate::roles::Roles;
 use crate::trading::TradingKeys;
 
 pub(crate) mod door;
+pub(crate) mod kurrent;
 pub(crate) mod nats;
 
 mod venues;
@@ -55,6 +57,7 @@ pub(crate) struct Configuration {
     pub(crate) ledger: LogUrl,
     pub(crate) market: LogUrl,
     pub(crate) nats: NatsSettings,
+    pub(crate) kurrent: KurrentSettings,
     /// What an acknowledged entry of the ledger must survive at least.
     pub(crate) durability_min: Option<Durability>,
     /// What this node does, among several that share their logs.
@@ -94,6 +97,8 @@ struct Keys {
     market_log: Option<String>,
     #[serde(default)]
     nats: NatsKeys,
+    #[serde(default)]
+    kurrent: KurrentKeys,
     /// What an acknowledged entry of the ledger must survive: quorum, fsync, os or memory. A house
     /// whose ledger keeps less does not start.
     durability_min: Option<String>,
@@ -331,13 +336,14 @@ fn checked(keys: Keys) -> Result<Configuration> {
     // Beside the ledger, where nobody says otherwise.
     let own = match (&keys.data, &ledger) {
         (None, LogUrl::Embedded(folder)) => folder.clone(),
-        (Some(_), _) | (None, LogUrl::Nats(_)) => data.clone(),
+        (Some(_), _) | (None, LogUrl::Nats(_) | LogUrl::Kurrent(_)) => data.clone(),
     };
     let read_store = match &keys.read_store {
         Some(text) => ReadStoreUrl::parse(text, keys.postgres.password.as_ref())
             .with_context(|| format!("read_store = {:?} is no read store", told(text)))?,
         None => ReadStoreUrl::in_folder(&own),
     };
+    kurrent::check_retention(&market, keys.retention)?;
     let retention = Retention {
         market_days: keys.retention.market_days.unwrap_or(MARKET_DAYS_DEFAULT),
         market_bytes: keys.retention.market_bytes.unwrap_or(MARKET_BYTES_DEFAULT),
@@ -386,6 +392,7 @@ fn checked(keys: Keys) -> Result<Configuration> {
         ledger,
         market,
         nats: NatsSettings::of(keys.nats)?,
+        kurrent: KurrentSettings::of(keys.kurrent)?,
         durability_min: durability_min.transpose()?,
         roles,
         feeds,

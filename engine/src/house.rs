@@ -8,6 +8,7 @@ use api::app::App;
 use api::gate::Gate;
 use api::metrics::Metrics;
 use api::opening::Opening;
+use api::settings::Backend;
 use api::tls::Tls;
 use commands::clock::Clock;
 use commands::desk::Desk;
@@ -41,7 +42,7 @@ use crate::configuration::door::TlsChoice;
 use crate::configuration::{Configuration, DAY, Retention};
 use crate::entrance::{self, Refresher, Seen};
 use crate::feeding;
-use crate::logs::{OpenLog, Opener};
+use crate::logs::{LogUrl, OpenLog, Opener};
 use crate::progress;
 use crate::roles::Role;
 use crate::trading;
@@ -64,10 +65,19 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     door.private.make()?;
     let token_keys = entrance::token_keys(&door)?;
     let tls = entrance::tls(&door)?.map(Tls::new).map(Arc::new);
-    let ledger = opener.open(&configuration.ledger, Log::Ledger).await?;
-    // Only now: the lock of an embedded ledger says that nobody else uses what stands beside it.
-    let store = configuration.read_store.open(door.node.as_str()).await?;
-    let opener = opener.keep(Arc::new(store.clone()));
+    let backends = [configuration.ledger.backend(), configuration.market.backend()];
+    // The lock of an embedded ledger says that nobody else uses what stands beside it. One in KurrentDB
+    // has no lock, and keeps in the read store how far its settings were looked at.
+    let (opener, ledger, store) = if matches!(configuration.ledger, LogUrl::Kurrent(_)) {
+        let store = configuration.read_store.open(door.node.as_str()).await?;
+        let opener = opener.keep(Arc::new(store.clone()));
+        let ledger = opener.open(&configuration.ledger, Log::Ledger).await?;
+        (opener, ledger, store)
+    } else {
+        let ledger = opener.open(&configuration.ledger, Log::Ledger).await?;
+        let store = configuration.read_store.open(door.node.as_str()).await?;
+        (opener.keep(Arc::new(store.clone())), ledger, store)
+    };
     let market = opener.open(&configuration.market, Log::Market).await?;
     let neighbours = opener.neighbours(&configuration.ledger).await?.map(Arc::new);
     let measured = match &configuration.metrics {
@@ -130,7 +140,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         store: Some(rooms.store.clone()),
         gate: gate.clone(),
         opening: opening.clone(),
-        settings: settings(&configuration.ws, limits),
+        settings: settings(&configuration.ws, limits, backends),
     };
     if let Some(listener) = measured {
         let (metrics, stop) = (Metrics::of(&app), rooms.stop.clone());
@@ -386,6 +396,7 @@ fn ending(part: Result<Result<()>, JoinError>) -> Result<()> {
 fn settings(
     ws: &crate::configuration::Ws,
     (connections_max, connections_ip_max): (usize, usize),
+    [ledger, market]: [Backend; 2],
 ) -> api::settings::Settings {
     let default = api::settings::Settings::default();
     let limits = api::settings::WsSettings {
@@ -399,7 +410,14 @@ fn settings(
         lot: drawn(),
         ..default.ws
     };
-    api::settings::Settings { connections_max, connections_ip_max, ws: limits, ..default }
+    api::settings::Settings {
+        connections_max,
+        connections_ip_max,
+        ledger,
+        market,
+        ws: limits,
+        ..default
+    }
 }
 
 /// Folds a log into the views until told to stop. A log that cannot be read any more ends the house:

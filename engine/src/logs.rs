@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use api::settings::Backend;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use eventlog::embedded::read_only::ReadOnly;
 use eventlog::embedded::{self, Embedded};
 use eventlog::files::{Disk, Files};
 use eventlog::keep::Keep;
+use eventlog::kurrent::TESTED;
+use eventlog::kurrent::address::Address;
 use eventlog::log::{Durability, EventLog, ReadLog, Trim};
 use eventlog::nats::{self, Nats};
 use eventlog::patient::Patient;
@@ -16,8 +21,11 @@ use eventlog::stream::Log;
 use eventlog::transfer::{ReadStored, Transfer};
 
 use crate::broker::{Brokers, Servers};
+use crate::configuration::kurrent::KurrentSettings;
 use crate::configuration::{Configuration, DAY, Retention};
 use crate::neighbours::Neighbours;
+
+mod kurrent;
 
 /// A place where logs are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub(crate) enum LogUrl {
     Embedded(PathBuf),
     /// A broker that keeps streams.
     Nats(Servers),
+    /// A database of events: KurrentDB, or `EventStoreDB`, which is its older name.
+    Kurrent(Address),
 }
 
 /// As it may be told: without a secret.
@@ -34,6 +44,7 @@ impl fmt::Display for LogUrl {
         match self {
             Self::Embedded(folder) => write!(f, "embedded:{}", folder.display()),
             Self::Nats(servers) => servers.fmt(f),
+            Self::Kurrent(address) => address.fmt(f),
         }
     }
 }
@@ -46,7 +57,10 @@ impl LogUrl {
             Some(("nats", servers)) if let Some(servers) = servers.strip_prefix("//") => {
                 Ok(Self::Nats(Servers::parse(servers)?))
             }
-            _ => bail!("expected embedded:FOLDER or nats://HOST:PORT"),
+            Some(("kurrentdb" | "esdb" | "kurrentdb+discover" | "esdb+discover", _)) => {
+                Ok(Self::Kurrent(kurrent::address(text)?))
+            }
+            _ => bail!("expected embedded:FOLDER, nats://HOST:PORT or kurrentdb://HOST:PORT"),
         }
     }
 
@@ -54,7 +68,16 @@ impl LogUrl {
     pub(crate) fn folder(&self, log: Log) -> Option<PathBuf> {
         match self {
             Self::Embedded(folder) => Some(folder.join(log.as_str())),
-            Self::Nats(_) => None,
+            Self::Nats(_) | Self::Kurrent(_) => None,
+        }
+    }
+
+    /// Returns what keeps the logs there, as `/health` calls it.
+    pub(crate) const fn backend(&self) -> Backend {
+        match self {
+            Self::Embedded(_) => Backend { name: "embedded", tested: None },
+            Self::Nats(_) => Backend { name: "nats", tested: None },
+            Self::Kurrent(_) => Backend { name: "kurrentdb", tested: Some(TESTED) },
         }
     }
 }
@@ -102,6 +125,7 @@ impl OpenLog {
 /// Opens logs, as configured.
 pub(crate) struct Opener {
     brokers: Brokers,
+    kurrent: KurrentSettings,
     retention: Retention,
     durability_min: Option<Durability>,
     /// Whether a log that a broker does not hold may be made.
@@ -113,6 +137,7 @@ impl Opener {
     pub(crate) fn of(configuration: &Configuration) -> Self {
         Self {
             brokers: Brokers::new(configuration.nats.clone(), configuration.door.node.as_str()),
+            kurrent: configuration.kurrent.clone(),
             retention: configuration.retention,
             durability_min: configuration.durability_min,
             may_make: configuration.nats.create,
@@ -138,7 +163,15 @@ impl Opener {
 
     /// Returns the way to the other nodes, where a log stands behind a broker.
     pub(crate) async fn neighbours(&self, url: &LogUrl) -> Result<Option<Neighbours>> {
-        let LogUrl::Nats(servers) = url else { return Ok(None) };
+        let LogUrl::Nats(servers) = url else {
+            if matches!(url, LogUrl::Kurrent(_)) {
+                tracing::info!(
+                    "nodes on KurrentDB do not speak to each other: each counts the requests of an \
+                     account by itself, and a ticket is good where it was got"
+                );
+            }
+            return Ok(None);
+        };
         let client = self.brokers.client(servers).await?;
         let prefix = servers.prefix.as_ref().unwrap_or(&self.brokers.settings().prefix);
         Ok(Some(Neighbours::new(client, prefix)))
@@ -151,6 +184,7 @@ impl Opener {
             LogUrl::Nats(servers) => {
                 OpenLog::remote(self.open_nats(servers, log, self.may_make).await?)
             }
+            LogUrl::Kurrent(address) => OpenLog::remote(self.open_kurrent(address, log).await?),
         };
         let found = opened.log.durability();
         if let (Log::Ledger, Some(least)) = (log, self.durability_min) {
@@ -180,7 +214,22 @@ impl Opener {
         let options = self.options(servers, true);
         let created = Nats::create(&client, log, &options).await;
         created.with_context(|| format!("the {log} log in {servers}"))?;
-        Ok(format!("{}_{}", options.prefix, log.as_str()).to_uppercase())
+        Ok(stream_name(&options.prefix, log))
+    }
+
+    /// Whether a broker holds a log, whatever is to be said of it.
+    pub(crate) async fn is_made(&self, servers: &Servers, log: Log) -> Result<bool> {
+        let broker = async_nats::jetstream::new(self.brokers.client(servers).await?);
+        let name = stream_name(&self.options(servers, false).prefix, log);
+        match broker.get_stream(&name).await.map_err(|error| error.kind()) {
+            Ok(_) => Ok(true),
+            Err(GetStreamErrorKind::JetStream(said))
+                if said.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(false)
+            }
+            Err(kind) => bail!("the stream {name}: {kind}"),
+        }
     }
 
     fn options(&self, servers: &Servers, create: bool) -> nats::Options {
@@ -208,8 +257,14 @@ impl Opener {
                 Ok(Arc::new(opened.with_context(|| format!("the {log} log in {url}"))?))
             }
             LogUrl::Nats(servers) => Ok(Arc::new(self.open_nats(servers, log, false).await?)),
+            LogUrl::Kurrent(address) => Ok(Arc::new(self.open_kurrent(address, log).await?)),
         }
     }
+}
+
+/// Returns how a broker calls what holds a log.
+fn stream_name(prefix: &str, log: Log) -> String {
+    format!("{prefix}_{}", log.as_str()).to_uppercase()
 }
 
 fn open_embedded(data: &Path, log: Log) -> Result<OpenLog> {

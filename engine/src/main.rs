@@ -19,12 +19,14 @@ mod logs;
 mod neighbours;
 mod private;
 mod progress;
+mod provider;
 mod read_store;
 mod roles;
 mod trading;
 
 mod admin;
 mod apikey;
+mod doctor;
 mod token;
 
 mod log_cat;
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(code) => return code,
     };
-    command_line::start_log();
+    provider::install();
+    command_line::start_log(&command);
     match command {
         Command::Demo(demo) => on(configuration::of_demo(&demo), house::run),
         Command::Serve(serve) => on(configuration::of_serve(&serve), house::run),
@@ -51,6 +54,9 @@ fn main() -> ExitCode {
         }
         Command::ApiKey(command) => on(configuration::of_place(command.place()), async |at| {
             apikey::run(&command, &at).await
+        }),
+        Command::Doctor(doctor) => on(configuration::of_place(&doctor.place), async |at| {
+            Box::pin(doctor::run(&doctor, &at)).await
         }),
         Command::Log(LogCommand::Cat(cat)) => {
             on(configuration::of_place(&cat.place), async |at| log_cat::run(&cat, &at).await)

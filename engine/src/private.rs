@@ -54,7 +54,17 @@ impl Private {
             }
             _ => {}
         }
-        let mode = fs::metadata(&self.0).with_context(|| format!("{shown}"))?.permissions().mode();
+        self.check()
+    }
+
+    /// Checks that it is as it was made, where it is there.
+    pub(crate) fn check(&self) -> Result<()> {
+        let shown = self.0.display();
+        let found = match fs::metadata(&self.0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            found => found.with_context(|| format!("{shown}"))?,
+        };
+        let mode = found.permissions().mode();
         ensure!(is_owners(mode), "{shown} is open to others: chmod 700 {shown}");
         Ok(())
     }
@@ -90,16 +100,23 @@ const fn is_owners(mode: u32) -> bool {
 
 /// Returns the text of a file with a secret, which nobody but its owner may read.
 pub(crate) fn read(file: &Path) -> Result<SecretString> {
+    check(file)?;
+    let text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    Ok(text.into())
+}
+
+/// Checks a file with a secret, without reading it.
+pub(crate) fn check(file: &Path) -> Result<()> {
     let shown = file.display();
-    let read = || -> Result<String> {
+    let check = || -> Result<()> {
         let found = fs::metadata(file)?;
         ensure!(found.is_file(), "it is no file");
         ensure!(found.size() <= FILE_BYTES_MAX, "it is too large");
         let mode = found.permissions().mode();
         ensure!(is_owners(mode), "it is open to others: chmod 600 {shown}");
-        Ok(fs::read_to_string(file)?)
+        Ok(())
     };
-    read().map(SecretString::from).with_context(|| format!("{shown}"))
+    check().with_context(|| format!("{shown}"))
 }
 
 /// Puts a text with a secret in the place of a file, whole or not at all.

@@ -62,6 +62,13 @@ impl ReadStoreUrl {
         }
     }
 
+    /// Asks a server for a sign of life; of a file nothing is asked. Makes nothing there.
+    pub(crate) async fn answers(&self) -> Result<()> {
+        let Self::Postgres(postgres) = self else { return Ok(()) };
+        let answered = projections::store::answers(postgres.url.expose_secret()).await;
+        answered.with_context(|| format!("the read store {self}"))
+    }
+
     /// Opens the read store; says in the log lines what it had to set aside.
     pub(crate) async fn open(&self, node: &str) -> Result<Store> {
         let opened = match self {

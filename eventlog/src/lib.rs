@@ -3,7 +3,8 @@
 //! Read in this order: the names (`stream`), what a decision puts in (`entry`, of which `header` is
 //! the part that adapters read), the port (`log`) and the small one beside it (`keep`), how an entry
 //! becomes bytes (`body`, and for ticks `batch`), how bytes go from one log to another (`transfer`),
-//! the adapters (`memory` for tests, `embedded` on files through `files`, `nats` on JetStream), how to
+//! the adapters (`memory` for tests, `embedded` on files through `files`, and through `remote` `nats` on
+//! JetStream and `kurrent` on KurrentDB), how to
 //! read one that may be away for a while (`patient`), and the promises that every adapter is held to
 //! (`contract`).
 //!
@@ -37,6 +38,11 @@ pub mod files;
 
 pub mod embedded;
 
+#[cfg(any(feature = "kurrent", feature = "nats"))]
+mod remote;
+
+#[cfg(feature = "kurrent")]
+pub mod kurrent;
 #[cfg(feature = "nats")]
 pub mod nats;
 

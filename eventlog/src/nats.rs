@@ -21,16 +21,17 @@ use crate::entry::{Draft, Entry, Offset, Version};
 use crate::keep::Keep;
 use crate::log::{Appended, Durability, EventLog, Expected, LogError, ReadLog, Standing, Tip};
 use crate::nats::ahead::Ahead;
-use crate::nats::append::{OfDraft, Turns};
 use crate::nats::broker::{Broker, Fault, Info, codes};
 use crate::nats::message::Raw;
 use crate::nats::monitor::{Faring, Monitor};
 use crate::nats::names::Names;
 use crate::nats::places::Places;
-use crate::nats::ring::Ring;
 use crate::nats::tail::Tail;
 use crate::nats::taking_over::Copying;
-use crate::nats::tips::Tips;
+use crate::remote::append::{Turns, put_in};
+use crate::remote::outgoing::OfDraft;
+use crate::remote::ring::Ring;
+use crate::remote::tips::Tips;
 use crate::stream::{Log, Stream};
 use crate::transfer::{ReadStored, Stored, Transfer};
 
@@ -44,14 +45,11 @@ mod durability;
 
 mod broker;
 
-mod tips;
-
 mod append;
 mod pipe;
 mod taking_over;
 
 mod consumer;
-mod ring;
 mod tail;
 
 mod ahead;
@@ -424,7 +422,7 @@ impl ReadLog for Nats {
 #[async_trait]
 impl EventLog for Nats {
     async fn append(&self, draft: Draft, expected: Expected) -> Result<Appended, LogError> {
-        self.shared.append(&OfDraft { draft: &draft, expected }).await
+        put_in(&*self.shared, &OfDraft { draft: &draft, expected }).await
     }
 }
 

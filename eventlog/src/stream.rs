@@ -26,6 +26,27 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Returns how the names of its streams begin: where both logs stand among others, this is what
+    /// tells them apart.
+    pub const fn stream_prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Ledger => &[
+                "access-",
+                "account-",
+                "candles-",
+                "forecasts-",
+                "gaps-",
+                "keys",
+                "refusals-",
+                "risk-",
+                "system",
+            ],
+            Self::Market => &["market-", "pulse-"],
+        }
+    }
+}
+
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -160,6 +181,10 @@ mod tests {
             let stream: Stream = name.parse().unwrap();
 
             assert_eq!((stream.to_string().as_str(), stream.log()), (name, log));
+            for other in [Log::Ledger, Log::Market] {
+                let begins = other.stream_prefixes().iter().any(|begin| name.starts_with(begin));
+                assert_eq!(begins, other == log, "{name}");
+            }
         }
     }
 

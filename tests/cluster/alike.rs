@@ -14,7 +14,7 @@ use crate::house::{House, folder};
 use crate::journeys::until_played;
 
 const TRADERS: usize = 16;
-const COMMANDS: usize = 5_000;
+pub(crate) const COMMANDS: usize = 5_000;
 
 /// What the market became, as it is asked for.
 const MARKET: [&str; 5] = [
@@ -107,9 +107,9 @@ async fn become_of(house: &House, traders: &[Trader]) -> Vec<(String, Value)> {
     all
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_and_five_thousand_commands_come_to_the_same_on_jetstream() {
-    let feed = match data::recordings() {
+/// Returns the feed of a recorded day, or of a small market where there is none.
+pub(crate) fn feed() -> String {
+    match data::recordings() {
         Some(folder) => {
             let day =
                 |day: &str| folder.join(format!("recordings/binance_spot_btcusdt_{day}.rec.gz"));
@@ -122,24 +122,40 @@ async fn a_day_and_five_thousand_commands_come_to_the_same_on_jetstream() {
         None => {
             format!("recording:{}?venue=binance&symbol=BTC-USDT", data::small_recording().display())
         }
-    };
+    }
+}
+
+/// Has a house live through the day, and carry out the commands behind it.
+pub(crate) async fn live(house: &House) -> Vec<Trader> {
+    until_played(house).await;
+    let traders = Trader::fund(house, TRADERS).await;
+    carry_out(house, &traders).await;
+    traders
+}
+
+/// Two houses lived through the same, and became the same.
+pub(crate) async fn assert_alike(one: &House, other: &House) {
+    let mut became = Vec::new();
+    for house in [one, other] {
+        let traders = live(house).await;
+        became.push(become_of(house, &traders).await);
+    }
+    let [one, other] = <[_; 2]>::try_from(became).expect("two of them");
+    assert_eq!(one.len(), MARKET.len() + TRADERS * ACCOUNT.len());
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one, other);
+    }
+    let closed = one.iter().find(|(path, _)| path.contains("status=closed"));
+    let closed = closed.expect("it was asked for").1["positions"].as_array().map(Vec::len);
+    assert_eq!(closed, Some(COMMANDS / TRADERS / 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_and_five_thousand_commands_come_to_the_same_on_jetstream() {
+    let feed = feed();
     let Some(site) = Site::one().await else { return };
     let folder = folder();
     let embedded = House::start(&folder, ["serve", "--feed", &feed]).await;
     let node = site.node("one", &format!("feed = [\"{feed}\"]\n")).await;
-    let mut became = Vec::new();
-    for house in [&embedded, &node.house] {
-        until_played(house).await;
-        let traders = Trader::fund(house, TRADERS).await;
-        carry_out(house, &traders).await;
-        became.push(become_of(house, &traders).await);
-    }
-    let [on_files, on_jetstream] = <[_; 2]>::try_from(became).expect("two of them");
-    assert_eq!(on_files.len(), MARKET.len() + TRADERS * ACCOUNT.len());
-    for (files, jetstream) in on_files.iter().zip(&on_jetstream) {
-        assert_eq!(files, jetstream);
-    }
-    let closed = on_files.iter().find(|(path, _)| path.contains("status=closed"));
-    let closed = closed.expect("it was asked for").1["positions"].as_array().map(Vec::len);
-    assert_eq!(closed, Some(COMMANDS / TRADERS / 5));
+    assert_alike(&embedded, &node.house).await;
 }

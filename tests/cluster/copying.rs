@@ -11,6 +11,7 @@ use eventlog::files::Disk;
 use eventlog::log::ReadLog;
 use eventlog::stream::{Log, Stream};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::cluster::judge;
@@ -23,18 +24,33 @@ use crate::journeys::until_played;
 /// Times that a copy is killed before it comes to its end.
 const KILLS: usize = 3;
 
-fn open(data: &Path, log: Log) -> Embedded {
+pub(crate) fn open(data: &Path, log: Log) -> Embedded {
     let files = Disk::open(data.join(log.as_str())).expect("the log's folder");
     Embedded::open(Arc::new(files), log, Options::default()).expect("a log to open").0
 }
 
 /// What must be the same in every copy: all but the offsets.
-fn places(entries: &[Entry]) -> Vec<(&Stream, Version, Hash)> {
+pub(crate) fn places(entries: &[Entry]) -> Vec<(&Stream, Version, Hash)> {
     entries.iter().map(|entry| (&entry.stream, entry.version, entry.hash)).collect()
 }
 
-async fn both(ledger: &dyn ReadLog, market: &dyn ReadLog) -> [Vec<Entry>; 2] {
+pub(crate) async fn both(ledger: &dyn ReadLog, market: &dyn ReadLog) -> [Vec<Entry>; 2] {
     [judge::entries(ledger).await, judge::entries(market).await]
+}
+
+/// Brings the logs in `one` to another place, and from there into `two`. Ended rudely at any moment, a copy
+/// goes on where it was.
+pub(crate) async fn there_and_back(folder: &TempDir, place: &str) {
+    let there = ["log", "copy", "--from", "embedded:one", "--to", place];
+    let mut lots = Lots::draw("copying");
+    for _ in 0..KILLS {
+        let mut copying = command(folder, &there).stderr(Stdio::null()).spawn().expect("a start");
+        // The moment of the end is no synchronisation.
+        sleep(Duration::from_millis(50 + lots.below(400))).await;
+        copying.kill().await.expect("a process of our own");
+    }
+    output(folder, &there).await;
+    output(folder, &["log", "copy", "--from", place, "--to", "embedded:two"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,18 +73,7 @@ async fn a_log_that_went_to_jetstream_and_back_is_the_same() {
     }
     assert!(house.stop().await.success());
 
-    let broker = site.brokers.url();
-    let there = ["log", "copy", "--from", "embedded:one", "--to", &broker];
-    // Ended rudely at any moment, a copy goes on where it was.
-    let mut lots = Lots::draw("copying");
-    for _ in 0..KILLS {
-        let mut copying = command(&folder, &there).stderr(Stdio::null()).spawn().expect("a start");
-        // The moment of the end is no synchronisation.
-        sleep(Duration::from_millis(50 + lots.below(400))).await;
-        copying.kill().await.expect("a process of our own");
-    }
-    output(&folder, &there).await;
-    output(&folder, &["log", "copy", "--from", &broker, "--to", "embedded:two"]).await;
+    there_and_back(&folder, &site.brokers.url()).await;
 
     let at = |name: &str, log| open(&folder.path().join(name), log);
     let first = both(&at("one", Log::Ledger), &at("one", Log::Market)).await;

@@ -33,7 +33,7 @@ const RATE: f64 = 500.0;
 const BETWEEN: usize = 300;
 
 /// Waits until so many were acknowledged.
-async fn until(journal: &Journal, count: usize) {
+pub(crate) async fn until(journal: &Journal, count: usize) {
     let told = async {
         while journal.len() < count {
             sleep(Duration::from_millis(10)).await;
@@ -45,7 +45,7 @@ async fn until(journal: &Journal, count: usize) {
 }
 
 /// Waits until a node finds nothing wrong with its logs.
-async fn until_good(house: &House) {
+pub(crate) async fn until_good(house: &House) {
     house.until("/readyz", |answer| answer.body["status"] == "ready").await;
 }
 

@@ -20,7 +20,7 @@ use crate::house::House;
 const BATCH: usize = 1_000;
 
 /// Returns all that a log holds.
-pub(super) async fn entries(log: &dyn ReadLog) -> Vec<Entry> {
+pub(crate) async fn entries(log: &dyn ReadLog) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     loop {
         let after = all.last().map_or(Offset(0), |entry| entry.offset);
@@ -34,7 +34,7 @@ pub(super) async fn entries(log: &dyn ReadLog) -> Vec<Entry> {
 
 /// Offsets rise, versions follow each other in each stream and so do the hashes, and no append is in
 /// twice.
-pub(super) fn assert_whole(entries: &[Entry]) {
+pub(crate) fn assert_whole(entries: &[Entry]) {
     let mut tips: BTreeMap<&Stream, (Version, Hash)> = BTreeMap::new();
     let (mut ids, mut offset) = (BTreeSet::new(), Offset(0));
     for entry in entries {
@@ -48,7 +48,7 @@ pub(super) fn assert_whole(entries: &[Entry]) {
 
 /// Each acknowledged command stands where its answer said, once; nothing stands there besides but
 /// what opened and funded the account.
-pub(super) fn assert_once(entries: &[Entry], acknowledged: &[Acknowledged]) {
+pub(crate) fn assert_once(entries: &[Entry], acknowledged: &[Acknowledged]) {
     let by_offset: BTreeMap<Offset, &Entry> =
         entries.iter().map(|entry| (entry.offset, entry)).collect();
     let mut places = BTreeSet::new();
@@ -65,7 +65,7 @@ pub(super) fn assert_once(entries: &[Entry], acknowledged: &[Acknowledged]) {
 }
 
 /// However the two logs are interleaved, the views are the same; returns their hashes.
-pub(super) fn state_hashes(ledger: &[Entry], market: &[Entry]) -> BTreeMap<&'static str, Hash> {
+pub(crate) fn state_hashes(ledger: &[Entry], market: &[Entry]) -> BTreeMap<&'static str, Hash> {
     let fold = |orders: [(Log, &[Entry]); 2], batch: usize| {
         let views = Views::new(Vec::new());
         for (log, entries) in orders {
@@ -82,7 +82,7 @@ pub(super) fn state_hashes(ledger: &[Entry], market: &[Entry]) -> BTreeMap<&'sta
 }
 
 /// Every node shows each account as its events add up, to the last digit.
-pub(super) async fn assert_served(houses: &[&House], traders: &[Trader], ledger: &[Entry]) {
+pub(crate) async fn assert_served(houses: &[&House], traders: &[Trader], ledger: &[Entry]) {
     let mut accounts: BTreeMap<&Stream, Account> = BTreeMap::new();
     for entry in ledger {
         for event in &entry.events {

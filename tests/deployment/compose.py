@@ -1,9 +1,10 @@
 """Reads the files of the deployment as the programs do that they are for, and prints them as JSON.
 
-    compose.py docker-compose.yml compose-spec.json engine.toml VARIABLES
+    compose.py docker-compose.yml compose-spec.json VARIABLES engine.toml [engine.toml]
 
 VARIABLES is a file as `.env`: only what stands in it is known. What is wrong with the compose file
-stands in `wrong`, the variables that it asks for in `asked`.
+stands in `wrong`, the variables that it asks for in `asked`, the engines' configurations by the names
+of their files in `engines`.
 """
 
 import json
@@ -47,7 +48,7 @@ def put_in(value, known, asked, wrong):
     return VARIABLE.sub(of, value)
 
 
-def main(compose, schema, engine, env):
+def main(compose, schema, env, *engines):
     asked, wrong = set(), []
     text = yaml.safe_load(Path(compose).read_text())
     resolved = put_in(text, variables(env), asked, wrong)
@@ -56,7 +57,7 @@ def main(compose, schema, engine, env):
         wrong.append(f"{'/'.join(map(str, error.instance_path))}: {error.message}")
     told = {
         "compose": resolved,
-        "engine": tomllib.loads(Path(engine).read_text()),
+        "engines": {Path(one).name: tomllib.loads(Path(one).read_text()) for one in engines},
         "asked": sorted(asked),
         "known": variables(env),
         "wrong": wrong,

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::told::{filled, mounts, secret, told, words};
+use super::told::{engine_of, filled, mounts, secret, told, words};
 use crate::canaries;
 use crate::house::{self, House, folder};
 use crate::tools::{project, tool};
@@ -74,6 +74,17 @@ impl Place {
         for name in ["nats-server", "postgres", "initdb", "psql", "caddy"] {
             tool(name)?;
         }
+        Self::of_files()
+    }
+
+    /// The same for the house on KurrentDB, which is on this local port; nothing else has to be there.
+    pub(crate) fn on_kurrentdb(port: u16) -> Option<Self> {
+        let mut place = Self::of_files()?;
+        place.ports.insert(("kurrent", 2113), port);
+        Some(place)
+    }
+
+    fn of_files() -> Option<Self> {
         // What is recorded must not depend on a venue.
         let variables = filled().replace("ENTASIS_FEED=binance", "ENTASIS_FEED=simulated\n#");
         for name in variables.lines().filter_map(|line| line.split_once('=')) {
@@ -321,11 +332,11 @@ impl Place {
     }
 
     /// Returns a token, as whoever runs the deployment gets it: by a command in an engine's container.
-    pub(crate) async fn token(&self, account: &str, role: &str) -> String {
+    pub(crate) async fn token(&self, engine: &str, account: &str, role: &str) -> String {
         let folder = folder();
         let words = ["token", "issue", "--account", account, "--role", role, "--ttl", "1h"];
         let mut command = house::command(&folder, &words);
-        command.envs(self.engine_environment("e1", &folder));
+        command.envs(self.engine_environment(engine, &folder));
         let token = good(command.output().await.expect("a start")).trim_end().to_owned();
         canaries::plant(&token);
         token
@@ -334,21 +345,28 @@ impl Place {
     /// Returns the variables of an engine, and with them what its file says of places that are
     /// elsewhere here.
     fn engine_environment(&self, name: &str, folder: &TempDir) -> Vec<(String, String)> {
-        let engine = &self.told["engine"];
-        let said = |key: &str| self.here(name, engine[key].as_str().expect("text"));
-        let monitors = words(&engine["nats"]["monitors"]).join(" ");
+        let engine = engine_of(&self.told, name);
         let mut environment = self.environment(name);
-        environment.extend([
-            ("ENTASIS_NATS__MONITORS".to_owned(), self.here(name, &monitors)),
-            ("ENTASIS_LOG".to_owned(), said("log")),
-            ("ENTASIS_READ_STORE".to_owned(), said("read_store")),
-            ("ENTASIS_DATA".to_owned(), folder.path().display().to_string()),
-            ("ENTASIS_ADDRESSES__TRUSTED_PROXIES".to_owned(), "127.0.0.1".to_owned()),
-        ]);
-        if name != "setup" {
-            let metrics = engine["metrics"]["listen"].as_str().expect("text");
-            let metrics = self.here(name, metrics);
-            environment.push(("ENTASIS_METRICS__LISTEN".to_owned(), metrics));
+        environment.push(("ENTASIS_DATA".to_owned(), folder.path().display().to_string()));
+        let said = |at: &str| engine.pointer(at).and_then(Value::as_str);
+        for (variable, at) in [
+            ("ENTASIS_LOG", "/log"),
+            ("ENTASIS_READ_STORE", "/read_store"),
+            ("ENTASIS_METRICS__LISTEN", "/metrics/listen"),
+        ] {
+            // Two that do the same thing cannot tell figures at one place.
+            let is_left_out = name == "setup" && at == "/metrics/listen";
+            if let Some(said) = said(at).filter(|_| !is_left_out) {
+                environment.push((variable.to_owned(), self.here(name, said)));
+            }
+        }
+        let monitors = words(&engine["nats"]["monitors"]).join(" ");
+        if !monitors.is_empty() {
+            environment.push(("ENTASIS_NATS__MONITORS".to_owned(), self.here(name, &monitors)));
+        }
+        if engine["addresses"]["trusted_proxies"].is_array() {
+            let proxies = ("ENTASIS_ADDRESSES__TRUSTED_PROXIES".to_owned(), "127.0.0.1".to_owned());
+            environment.push(proxies);
         }
         environment
     }

@@ -75,7 +75,7 @@ async fn the_deployed_engines_are_one_house_behind_the_proxy() {
     until(&client, &format!("{proxy}/readyz"), StatusCode::OK).await;
 
     // An account is opened through the proxy, traded on through one engine, and seen at the other.
-    let operator = place.token("olga", "operator").await;
+    let operator = place.token("e1", "olga", "operator").await;
     let send = async |url: String, token: &str, body: Value| {
         let answer = client.post(url).bearer_auth(token).json(&body).send().await.unwrap();
         let position = answer.headers().get("x-consistency-token").cloned();
@@ -87,7 +87,7 @@ async fn the_deployed_engines_are_one_house_behind_the_proxy() {
     let deposits = format!("{accounts}/alice/deposits");
     let (status, _, said) = send(deposits, &operator, json!({"amount": "100000.00"})).await;
     assert!(status.is_success(), "{said}");
-    let alice = place.token("alice", "trader").await;
+    let alice = place.token("e1", "alice", "trader").await;
     let positions =
         |engine: &Engine| format!("http://{}/v1/portfolio/positions", engine.house.host);
     let order = json!({"symbol": "BTC-USDT", "size": "0.1", "type": "long", "leverage": "10"});
@@ -193,7 +193,7 @@ async fn until(client: &Client, url: &str, status: StatusCode) {
 }
 
 /// Waits until an engine has a price to fill an order at.
-async fn until_priced(client: &Client, engine: &Engine, token: &str) {
+pub(super) async fn until_priced(client: &Client, engine: &Engine, token: &str) {
     let deadline = Instant::now() + PATIENCE;
     let url = format!("http://{}/v1/market/price/BTC-USDT", engine.house.host);
     loop {

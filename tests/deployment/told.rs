@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::tools::{project, tool};
 
+/// The engines' configurations, in deploy/.
+const ENGINES: [&str; 2] = ["engine.toml", "engine.kurrent.toml"];
+
 /// A value for whatever `.env.example` leaves empty. As long as the longest must be.
 pub(crate) fn secret(name: &str) -> String {
     format!("{}0123456789abcdefghij", name.to_lowercase().replace('_', ""))
@@ -29,8 +32,9 @@ pub(crate) fn text(name: &str) -> String {
 
 /// Reads the files with the variables of these lines; `None` where there is no Python.
 ///
-/// `compose` is docker-compose.yml with the variables put in, `engine` the engines' configuration,
-/// `wrong` what breaks the schema or has no value, `asked` and `known` the names of variables.
+/// `compose` is docker-compose.yml with the variables put in, `engines` the engines' configurations by
+/// the names of their files, `wrong` what breaks the schema or has no value, `asked` and `known` the
+/// names of variables.
 pub(crate) fn told(variables: &str) -> Option<Value> {
     told_of(&text("docker-compose.yml"), variables)
 }
@@ -49,8 +53,8 @@ pub(crate) fn told_of(compose: &str, variables: &str) -> Option<Value> {
         .arg(here.join("compose.py"))
         .arg(compose)
         .arg(here.join("compose-spec.json"))
-        .arg(project().join("deploy/engine.toml"))
         .arg(env)
+        .args(ENGINES.map(|name| project().join("deploy").join(name)))
         .output()
         .expect("a Python that starts");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -73,4 +77,12 @@ pub(crate) fn mounts(service: &Value) -> Vec<(&str, &str, bool)> {
             _ => panic!("{mount} is no mount"),
         })
         .collect()
+}
+
+/// Returns the configuration of an engine, which is mounted into its service.
+pub(crate) fn engine_of<'a>(told: &'a Value, service: &str) -> &'a Value {
+    let mounts = mounts(&told["compose"]["services"][service]);
+    let file = mounts.iter().find(|(_, to, _)| *to == "/etc/entasis/engine.toml");
+    let (file, _, _) = file.unwrap_or_else(|| panic!("{service} has no configuration"));
+    &told["engines"][file.strip_prefix("./deploy/").expect("it stands in deploy/")]
 }

@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::told::{filled, mounts, secret, text, told, told_of, words};
+use super::told::{engine_of, filled, mounts, secret, text, told, told_of, words};
 use crate::tools::project;
 
 /// Services that do one thing and end.
 const ENDING: [&str; 2] = ["owner", "setup"];
 
 /// Services that somebody outside may reach, and the port that is published.
-const PUBLISHED: [(&str, &str); 2] =
-    [("proxy", "127.0.0.1:8443:8443"), ("grafana", "127.0.0.1:3000:3000")];
+const PUBLISHED: [(&str, &str); 3] = [
+    ("proxy", "127.0.0.1:8443:8443"),
+    ("grafana", "127.0.0.1:3000:3000"),
+    ("k1", "127.0.0.1:8081:8080"),
+];
+
+/// The profile of the small house, and its services: they start only when they are asked for.
+const KURRENT: (&str, [&str; 2]) = ("kurrent", ["k1", "kurrent"]);
 
 /// Returns the compose file, with a secret wherever there is to be one.
 fn compose() -> Option<Value> {
@@ -138,7 +144,7 @@ fn no_service_has_more_rights_than_it_needs() {
         let ports = words(&service["ports"]);
         assert_eq!(ports, published.get(name).copied().into_iter().collect::<Vec<_>>(), "{name}");
     }
-    for name in ["n1", "n2", "n3", "e1", "e2", "setup", "proxy"] {
+    for name in ["n1", "n2", "n3", "e1", "e2", "k1", "setup", "proxy"] {
         let service = &compose["services"][name];
         let user = service["user"].as_str().unwrap_or_default();
         assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{name}");
@@ -228,7 +234,7 @@ fn the_image_is_built_of_all_crates_and_ends_without_rights() {
 #[test]
 fn engines_trust_the_proxy_alone_and_demand_a_quorum() {
     let Some(told) = told(&filled()) else { return };
-    let (compose, engine) = (&told["compose"], &told["engine"]);
+    let (compose, engine) = (&told["compose"], engine_of(&told, "e1"));
 
     let proxy = &compose["services"]["proxy"]["networks"]["edge"]["ipv4_address"];
     assert_eq!(words(&engine["addresses"]["trusted_proxies"]), [proxy.as_str().unwrap()]);
@@ -251,4 +257,50 @@ fn engines_trust_the_proxy_alone_and_demand_a_quorum() {
         engine["volumes"] = Value::Null;
     }
     assert_eq!(others[0], others[1]);
+}
+
+#[test]
+fn the_house_on_kurrentdb_stands_beside_the_other_and_shares_nothing_with_it() {
+    let Some(compose) = compose() else { return };
+    let (profile, own) = KURRENT;
+    let own = BTreeSet::from(own);
+
+    let mut of_profile = BTreeSet::new();
+    let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
+    for (name, service) in services(&compose) {
+        let is_own = own.contains(name);
+        let profiles = words(&service["profiles"]);
+        assert_eq!(profiles, if is_own { vec![profile] } else { vec![] }, "{name}");
+        of_profile.extend(is_own.then_some(name));
+        for needed in keys(&service["depends_on"]) {
+            assert_eq!(own.contains(needed), is_own, "{name} waits for {needed}");
+        }
+        let volumes = mounts(service).into_iter().map(|(from, _, _)| from);
+        let volumes = volumes.filter(|from| !from.starts_with("./"));
+        if is_own { ours.extend(volumes) } else { theirs.extend(volumes) }
+    }
+    assert_eq!(of_profile, own);
+    assert!(ours.is_disjoint(&theirs), "{ours:?}, {theirs:?}");
+}
+
+#[test]
+fn a_kurrentdb_that_asks_nobody_who_he_is_is_seen_by_its_engine_alone() {
+    let Some(told) = told(&filled()) else { return };
+    let (compose, engine) = (&told["compose"], engine_of(&told, "k1"));
+    let server = &compose["services"]["kurrent"];
+
+    assert_eq!(server["environment"]["KURRENTDB_INSECURE"], "true");
+    assert_eq!(names(&server["networks"]), ["kurrent"].into());
+    assert_eq!(compose["networks"]["kurrent"]["internal"], true);
+    let seen_by = services(compose).filter(|(_, one)| names(&one["networks"]).contains("kurrent"));
+    let seen_by: BTreeSet<&str> = seen_by.map(|(name, _)| name).collect();
+    assert_eq!(seen_by, KURRENT.1.into());
+
+    // The engine believes no more of it than is true.
+    assert_eq!(engine["log"], "kurrentdb://kurrent:2113");
+    assert_eq!(engine["kurrent"]["tls"], false);
+    assert_eq!(server["environment"]["KURRENTDB_CLUSTER_SIZE"], "1");
+    assert_eq!(engine["kurrent"]["nodes"], 1);
+    assert_eq!(engine["durability_min"], "fsync");
+    assert!(engine["market_log"].is_null(), "one place for both logs");
 }

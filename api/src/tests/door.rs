@@ -11,7 +11,7 @@ use poem::http::Method;
 use poem::{Endpoint, Request, Response};
 
 use crate::door::Door;
-use crate::settings::Settings;
+use crate::settings::{Backend, Settings};
 use crate::tests::client::Client;
 use crate::tests::house::{House, append, foundation, tick};
 
@@ -261,4 +261,17 @@ async fn a_node_says_what_its_logs_survive() {
     assert_eq!(health.status, 200);
     assert_eq!(health.json()["market"]["durability"], "memory");
     assert_eq!(health.json()["ledger"]["head"], 0);
+}
+
+#[tokio::test]
+async fn a_node_says_what_its_logs_stand_on_and_how_that_was_tried_out() {
+    let tested = Some("in a laboratory");
+    let market = Backend { name: "kurrentdb", tested };
+    let house = House::with(Settings { market, ..Settings::default() }).await;
+    let health = house.get("/health").await.json();
+
+    assert_eq!(health["ledger"]["backend"], "embedded");
+    assert!(health["ledger"].get("tested").is_none(), "{health}");
+    let told = (&health["market"]["backend"], &health["market"]["tested"]);
+    assert_eq!(told, (&"kurrentdb".into(), &"in a laboratory".into()));
 }

@@ -112,6 +112,7 @@ async fn a_broker_that_does_not_answer_is_given_up_within_seconds() {
 
 #[tokio::test]
 async fn a_broker_is_spoken_to_over_tls_when_its_authority_is_known() {
+    crate::provider::install();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let names = ["127.0.0.1".to_owned()];

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::*;
 
 mod broker;
+mod kurrent_double;
 
 fn draft(stream: &str, id: u64) -> Draft {
     let gap = domain::market::event::MarketEvent::FeedGapFilled { first_id: id, last_id: id };

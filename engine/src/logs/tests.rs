@@ -23,13 +23,48 @@ async fn single() -> Option<(Cluster, LogUrl)> {
 
 #[test]
 fn a_log_is_named_by_its_kind_and_its_place() {
-    for text in ["embedded:./data", "nats://a:4222,b:4223/other"] {
+    for text in [
+        "embedded:./data",
+        "nats://a:4222,b:4223/other",
+        "kurrentdb://a:2113,b:2114/other",
+        "kurrentdb+discover://a:2113",
+    ] {
         assert_eq!(LogUrl::parse(text).unwrap().to_string(), text);
     }
     assert_eq!(LogUrl::parse("nats://a").unwrap().to_string(), "nats://a:4222");
-    for text in ["", "data", "embedded:", "kafka://a", "nats:a", "nats://"] {
+    for (text, told) in [
+        ("esdb://ann:canary@a?tls=false", "kurrentdb://a:2113"),
+        ("esdb+discover://a:1", "kurrentdb+discover://a:1"),
+    ] {
+        let url = LogUrl::parse(text).unwrap();
+        assert_eq!((url.to_string().as_str(), url.folder(Log::Ledger)), (told, None));
+        assert!(!format!("{url:?}").contains("canary"));
+    }
+    for text in [
+        "",
+        "data",
+        "embedded:",
+        "kafka://a",
+        "nats:a",
+        "nats://",
+        "kurrentdb:a",
+        "kurrentdb://",
+        "esdb://a/b-c",
+        "kurrentdb+discover://a,b",
+        "kurrent://a",
+        "esdb://a?colour=red",
+    ] {
         assert!(LogUrl::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_a_log_stands_on_is_told_with_how_it_was_tried_out() {
+    let backend = |text: &str| LogUrl::parse(text).unwrap().backend();
+
+    assert_eq!(backend("embedded:d"), Backend { name: "embedded", tested: None });
+    assert_eq!(backend("nats://a"), Backend { name: "nats", tested: None });
+    assert_eq!(backend("esdb://a"), Backend { name: "kurrentdb", tested: Some(TESTED) });
 }
 
 #[tokio::test]

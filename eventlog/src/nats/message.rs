@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::body::{self, Content};
 use crate::entry::{Entry, Hash, Offset, Version};
-use crate::log::{LogError, Tip};
+use crate::log::LogError;
 use crate::nats::names::Names;
+use crate::remote::place::Place;
 use crate::transfer::Stored;
 
 const APPEND_ID: &str = "Ent-Append-Id";
@@ -30,23 +31,6 @@ pub(super) struct Raw {
     pub(super) payload: Bytes,
 }
 
-/// What is known of an entry from its headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) version: Version,
-    /// Its place in the JetStream stream.
-    pub(super) sequence: u64,
-    pub(super) hash: Hash,
-    pub(super) append_id: Uuid,
-    pub(super) command_id: Uuid,
-}
-
-impl Place {
-    pub(super) fn tip(&self) -> Tip {
-        Tip { version: self.version, hash: self.hash }
-    }
-}
-
 /// What must be true for a message to be stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Guard {
@@ -57,7 +41,7 @@ pub(super) enum Guard {
 }
 
 /// An entry that is to be sent.
-pub(super) struct Outgoing<'a> {
+pub(super) struct Message<'a> {
     pub(super) version: Version,
     pub(super) append_id: Uuid,
     pub(super) command_id: Uuid,
@@ -65,15 +49,15 @@ pub(super) struct Outgoing<'a> {
     pub(super) content: Content,
     /// What makes it one that was sent before. A copy, whose guard says where each entry must
     /// stand, does without: an id that one stream has had twice is in both places there.
-    pub(super) message_id: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
     pub(super) guard: Guard,
 }
 
-impl Outgoing<'_> {
+impl Message<'_> {
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if let Some(message_id) = self.message_id {
-            headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+        if let Some(id) = self.id {
+            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
         let (guard, sequence) = match self.guard {
             Guard::OfSubject(sequence) => {
@@ -107,7 +91,8 @@ impl Raw {
         let place = || {
             Some(Place {
                 version: self.version()?,
-                sequence: self.sequence,
+                offset: self.offset(),
+                number: self.sequence,
                 hash: self.header(HASH)?.parse().ok()?,
                 append_id: self.header(APPEND_ID)?.parse().ok()?,
                 command_id: self.header(COMMAND_ID)?.parse().ok()?,

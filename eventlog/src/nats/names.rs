@@ -48,12 +48,6 @@ impl Names {
     }
 }
 
-/// Returns the name under which the tip of a stream is kept: beside what others keep under the
-/// stream's own.
-pub(super) fn kept(stream: &Stream) -> String {
-    format!("tip.{stream}")
-}
-
 /// Returns what makes a message one that was sent before. Such ids count for the whole JetStream
 /// stream, hence the stream of ours in them.
 pub(super) fn message_id(stream: &Stream, append_id: Uuid) -> String {

@@ -162,7 +162,7 @@ impl Shared {
         }
         raws.truncate(wanted);
         if let Some(Ok(place)) = raws.last().map(Raw::place) {
-            self.places.note(stream, place.version, place.sequence);
+            self.places.note(stream, place.version, place.number);
         }
         self.rising(&subject, after, raws).await
     }
@@ -179,7 +179,7 @@ impl Shared {
         let place = first.place()?;
         if place.version != after.next() {
             let held = self.leader(self.broker.next(1, Some(subject))).await?;
-            let is_first = held.is_some_and(|held| held.sequence == place.sequence);
+            let is_first = held.is_some_and(|held| held.sequence == place.number);
             if self.names().log == Log::Ledger || !is_first {
                 let reason = format!("version {} of {subject} follows {after}", place.version);
                 return Err(LogError::Damaged { offset: first.offset(), reason });
@@ -225,10 +225,10 @@ impl Shared {
             let found = self.broker.newest_up_to(subject, middle).await;
             let found = found.map_err(Fault::unavailable)?;
             match found.as_ref().map(Raw::place).transpose()? {
-                Some(place) if place.version > after => high = place.sequence,
+                Some(place) if place.version > after => high = place.number,
                 Some(place) => {
                     if place.version > near {
-                        (near, near_sequence) = (place.version, place.sequence);
+                        (near, near_sequence) = (place.version, place.number);
                     }
                     low = middle;
                 }

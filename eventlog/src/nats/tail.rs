@@ -74,7 +74,8 @@ impl Tail {
         match raw.entry(self.shared.names()) {
             Ok(entry) => {
                 self.shared.learn_tip(&entry.stream, raw);
-                self.shared.ring.push(entry, raw.payload.len());
+                let before = Offset(raw.sequence - 1);
+                self.shared.ring.push(before, entry, raw.payload.len());
             }
             // Whoever reads up to here asks the broker, and is told.
             Err(_) => self.shared.ring.pass(Offset(raw.sequence)),

@@ -14,10 +14,12 @@ use crate::entry::{Hash, Offset, Version};
 use crate::header::Header;
 use crate::log::{Appended, LogError, Tip};
 use crate::nats::Shared;
-use crate::nats::append::OfStored;
 use crate::nats::broker::{Acknowledged, Fault};
-use crate::nats::message::{Guard, Outgoing, Place};
+use crate::nats::message::{Guard, Message};
 use crate::nats::pipe::Pipe;
+use crate::remote::append::put_in;
+use crate::remote::outgoing::OfStored;
+use crate::remote::place::Place;
 use crate::stream::{Log, Stream};
 use crate::transfer::Stored;
 
@@ -75,7 +77,7 @@ impl Shared {
             if run.is_empty() {
                 // It is in already, or does not continue its stream.
                 let one = OfStored { header, hash: *hash, stored };
-                appended.push(self.append(&one).await?);
+                appended.push(put_in(self, &one).await?);
                 continue;
             }
             let before = appended.len();
@@ -199,10 +201,11 @@ impl Shared {
         appended: &mut Vec<Appended>,
     ) {
         let Header { ref stream, version, append_id, command_id, .. } = *next.header;
-        let place = Place { version, sequence, hash: next.hash, append_id, command_id };
+        let offset = Offset(sequence);
+        let place =
+            Place { version, offset, number: sequence, hash: next.hash, append_id, command_id };
         self.tips.note(stream, place);
         copying.tips.insert(stream.clone(), place.tip());
-        let offset = Offset(sequence);
         copying.head = Some(offset);
         appended.push(Appended { offset, version, repeated: false });
     }
@@ -215,16 +218,16 @@ impl Shared {
         number: usize,
     ) -> Result<(), Fault> {
         let Header { ref stream, version, append_id, command_id, .. } = *next.header;
-        let outgoing = Outgoing {
+        let message = Message {
             version,
             append_id,
             command_id,
             hash: next.hash,
             content: next.stored.content,
-            message_id: None,
+            id: None,
             guard: Guard::OfLog(after_sequence),
         };
         let body = Bytes::copy_from_slice(&next.stored.body);
-        pipe.send(self.names().subject(stream), outgoing.headers(), body, number).await
+        pipe.send(self.names().subject(stream), message.headers(), body, number).await
     }
 }

@@ -97,17 +97,27 @@ impl Database {
 
     /// Connects to a server, makes our schema where it is missing and holds it against ours.
     pub(super) async fn connect(address: Address) -> Result<(Self, Found), StoreError> {
+        let database = Self::at(address);
+        let found = database.hold_against_schema().await?;
+        Ok((database, found))
+    }
+
+    /// Asks a server for nothing in particular.
+    pub(super) async fn greet(address: Address) -> Result<(), StoreError> {
+        Self::at(address).read().await?.roll_back().await
+    }
+
+    /// Returns a database on a server, to which nobody has connected yet.
+    fn at(address: Address) -> Self {
         let options = address.options;
-        let database = Self {
+        Self {
             name: address.name,
             is_shared: true,
             writer: Connections::new(Source::Postgres(options.clone()), postgres::WRITERS_MAX),
             writers_max: postgres::WRITERS_MAX,
             readers: Connections::new(Source::Postgres(options), postgres::READERS_MAX),
             readers_max: postgres::READERS_MAX,
-        };
-        let found = database.hold_against_schema().await?;
-        Ok((database, found))
+        }
     }
 
     /// Returns what it is called, for whoever reads a line of ours.

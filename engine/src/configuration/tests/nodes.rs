@@ -28,6 +28,54 @@ fn a_node_finds_its_logs_at_a_broker_and_the_rest_at_home() {
 }
 
 #[test]
+fn each_log_has_a_place_of_its_own_where_that_is_said() {
+    for (ledger, market) in [
+        ("kurrentdb://a:2113", "nats://b:4222"),
+        ("kurrentdb://a:2113/p", "embedded:m"),
+        ("embedded:l", "kurrentdb://a:2113,b:2113"),
+        ("nats://b:4222", "kurrentdb+discover://a:2113"),
+        ("kurrentdb://a:2113", "kurrentdb://b:2113"),
+    ] {
+        let configuration = of(&format!("log = '{ledger}'\nmarket_log = '{market}'"), &[]);
+        let configuration = configuration.unwrap();
+        let told = [&configuration.ledger, &configuration.market].map(ToString::to_string);
+        assert_eq!(told, [ledger, market]);
+    }
+    let configuration = of("log = 'esdb://a'\ndata = 'd'", &[]).unwrap();
+    assert_eq!(configuration.market, configuration.ledger);
+    assert_eq!(configuration.read_store.to_string(), "sqlite:d/read.db");
+}
+
+#[test]
+fn a_database_of_events_is_spoken_to_as_configured() {
+    let plain = of("", &[]).unwrap().kurrent;
+    assert!(plain.login.is_none() && plain.tls && plain.tls_ca.is_none());
+    assert_eq!((plain.prefix.as_str(), plain.nodes), ("", None));
+
+    let text = "[kurrent]\nuser = 'engine'\ntls_ca = 'ca.pem'\nprefix = 'e2_'";
+    let pairs = [("ENTASIS_KURRENT__PASSWORD", "canary"), ("ENTASIS_KURRENT__NODES", "3")];
+    let configuration = of(text, &pairs).unwrap();
+    let kurrent = &configuration.kurrent;
+    assert_eq!(kurrent.login.as_ref().map(|login| login.user.as_str()), Some("engine"));
+    assert_eq!((kurrent.prefix.as_str(), kurrent.nodes.map(usize::from)), ("e2_", Some(3)));
+    assert!(!format!("{configuration:?}").contains("canary"));
+    assert!(!of("[kurrent]\ntls = false", &[]).unwrap().kurrent.tls);
+}
+
+#[test]
+fn a_limit_of_bytes_is_refused_where_nobody_would_keep_it() {
+    let limited = |place: &str| of(&format!("{place}\n[retention]\nmarket_bytes = 5"), &[]);
+
+    let said = format!("{:#}", limited("log = 'kurrentdb://a'").unwrap_err());
+    assert!(said.contains("market_bytes = 5") && said.contains("retention.market_days"), "{said}");
+    for place in ["log = 'kurrentdb://a'\nmarket_log = 'embedded:m'", "log = 'nats://a'"] {
+        assert_eq!(limited(place).unwrap().retention.market_bytes.get(), 5);
+    }
+    // What counts where nobody says anything is no wish of anybody.
+    assert!(of("log = 'kurrentdb://a'\n[retention]\nmarket_days = 3", &[]).is_ok());
+}
+
+#[test]
 fn a_broker_is_spoken_to_as_configured() {
     let plain = of("", &[]).unwrap().nats;
     assert!(matches!(plain.identity, Identity::Nobody));
@@ -62,7 +110,14 @@ fn a_mistake_about_a_broker_names_what_is_wrong() {
         ("[nats]\nmonitors = ['n1:8222']", "nats.monitors"),
         ("[nats]\nurl = 'a'", "url"),
         ("log = 'nats://'", "log = \"nats://\" is no log: expected nats://HOST"),
-        ("market_log = 'kurrentdb://a'", "market_log = \"kurrentdb://a\" is no log"),
+        ("market_log = 'kafka://a'", "market_log = \"kafka://a\" is no log"),
+        ("log = 'esdb://a,'", "log = \"esdb://a,\" is no log: expected HOST"),
+        ("[kurrent]\nuser = 'u'", "go together"),
+        ("[kurrent]\npassword = 'p'", "go together"),
+        ("[kurrent]\ntls = false\ntls_ca = 'c'", "kurrent.tls_ca"),
+        ("[kurrent]\nprefix = 'a-b'", "kurrent.prefix"),
+        ("[kurrent]\nnodes = 0", "nodes"),
+        ("[kurrent]\nurl = 'a'", "url"),
         ("durability_min = 'always'", "durability_min = \"always\""),
         ("roles = ['door', 'dor']", "dor"),
         ("[metrics]\nlisten = '9464'", "metrics.listen"),
@@ -79,6 +134,12 @@ fn a_secret_in_a_url_is_not_told_where_the_url_is_wrong() {
         "log = 'nats://user:canary@a,,b'",
         "log = 'tls://user:canary@a'",
         "market_log = 'nats://canary@a'",
+        "log = 'kurrentdb://user:canary@a,,b'",
+        "log = 'kurrent://user:canary@a'",
+        "market_log = 'esdb://user:can/canary@a/b-c'",
+        "log = 'esdb://user:pass@a?canary=1'",
+        "log = 'esdb://canary@a'",
+        "[kurrent]\npassword = ['canary']",
         "read_store = 'postgres://user:canary@host'",
         "read_store = 'mysql://user:canary@host/d'",
         "read_store = 'postgres://user@host/d?password=canary'",

@@ -81,7 +81,7 @@ async fn a_tip_that_nobody_has_kept_is_kept_by_the_next_who_opens() {
     let options = Options { keep: Some(Arc::clone(&keep) as Arc<dyn Keep>), ..options };
     let log = open(&client, Log::Market, &options).await;
 
-    until(async || keep.load(&names::kept(&stream(1))).await.unwrap()).await;
+    until(async || keep.load(&crate::remote::tips::kept_as(&stream(1))).await.unwrap()).await;
     until(async || log.last(&stream(1)).await.unwrap().is_none().then_some(())).await;
     drop(log);
     let log = open(&client, Log::Market, &options).await;
@@ -98,7 +98,7 @@ async fn a_tip_that_another_node_has_not_kept_is_kept_by_who_reads_of_it() {
     let writer = open(&client, Log::Market, &writer).await;
     append(&writer, &stream(1), 1).await;
     let reader = open(&client, Log::Market, &options).await;
-    let kept = async || keep.load(&names::kept(&stream(1))).await.unwrap();
+    let kept = async || keep.load(&crate::remote::tips::kept_as(&stream(1))).await.unwrap();
     until(kept).await;
 
     append(&writer, &stream(1), 2).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::patient::Patient;
+use crate::remote::ring::RING_BYTES_MAX;
 
 /// Follows a log until it has seen so many entries.
 async fn follow(log: Arc<Nats>, entries: usize) -> Vec<Entry> {
@@ -104,7 +105,7 @@ async fn a_reader_behind_the_ring_reads_the_same_entries() {
     let ring = log.shared.ring.after(Offset(10), 99).unwrap();
 
     // As if they had been too many.
-    log.shared.ring.push(ring[19].clone(), ring::RING_BYTES_MAX + 1);
+    log.shared.ring.push(ring[18].offset, ring[19].clone(), RING_BYTES_MAX + 1);
 
     assert_eq!(log.shared.ring.after(Offset(10), 99), None);
     assert_eq!(log.read(Offset(10), 99).await.unwrap(), ring);

@@ -23,6 +23,18 @@ async fn a_store_is_made_once_however_many_come_at_once() {
 }
 
 #[tokio::test]
+async fn who_only_asks_for_a_sign_of_life_makes_nothing() {
+    let Some(shared) = Shared::new().await else { return };
+    answers(&shared.url).await.unwrap();
+    assert_eq!(Store::connect(&shared.url, "n1").await.unwrap().1, Opened::Made);
+
+    let url = shared.url.replace(PASSWORD, "canary-of-another");
+    let said = answers(&url).await.unwrap_err().to_string();
+    assert!(said.contains("password authentication failed"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[tokio::test]
 async fn tables_that_are_not_ours_any_more_are_made_anew_unless_a_node_uses_them() {
     let Some(shared) = Shared::new().await else { return };
     let house = busy(12).await;

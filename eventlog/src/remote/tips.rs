@@ -7,18 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::entry::{Hash, Version};
 use crate::keep::{Keep, Kept};
 use crate::log::{LogError, Tip};
-use crate::nats::message::Place;
-use crate::nats::names;
+use crate::remote::place::Place;
 use crate::stream::{Log, Stream};
 
 /// Streams whose newest entry is remembered. When there are more, all are forgotten that are kept
 /// elsewhere as well, and of the ledger all: the next append of each asks the leader again.
-pub(super) const TIPS_MAX: usize = 1 << 16;
+pub(crate) const TIPS_MAX: usize = 1 << 16;
 
 /// Of the shape of what is kept.
 const REVISION: u32 = 1;
 
-pub(super) struct Tips {
+pub(crate) struct Tips {
     known: Mutex<BTreeMap<Stream, Known>>,
     /// Of the market log only: no entry of the ledger ever ages out.
     keep: Option<Arc<dyn Keep>>,
@@ -33,7 +32,7 @@ struct Known {
 }
 
 impl Tips {
-    pub(super) fn new(log: Log, keep: Option<Arc<dyn Keep>>) -> Self {
+    pub(crate) fn new(log: Log, keep: Option<Arc<dyn Keep>>) -> Self {
         let keep = keep.filter(|_| log == Log::Market);
         Self { known: Mutex::default(), keep }
     }
@@ -44,19 +43,19 @@ impl Tips {
     }
 
     /// Returns what is believed to be the newest entry. It is a guess; the guard decides.
-    pub(super) fn guess(&self, stream: &Stream) -> Option<Place> {
+    pub(crate) fn guess(&self, stream: &Stream) -> Option<Place> {
         self.known().get(stream).filter(|known| known.is_fresh).map(|known| known.place)
     }
 
-    /// Returns the version and sequence of an entry that was once the newest, at or before a version.
-    pub(super) fn before(&self, stream: &Stream, at: Version) -> Option<(Version, u64)> {
+    /// Returns the version and number of an entry that was once the newest, at or before a version.
+    pub(crate) fn before(&self, stream: &Stream, at: Version) -> Option<(Version, u64)> {
         let known = self.known();
         let place = known.get(stream)?.place;
-        Some((place.version, place.sequence)).filter(|(version, _)| *version <= at)
+        Some((place.version, place.number)).filter(|(version, _)| *version <= at)
     }
 
     /// Notes an entry that was acknowledged, or that the leader had.
-    pub(super) fn note(&self, stream: &Stream, place: Place) {
+    pub(crate) fn note(&self, stream: &Stream, place: Place) {
         let mut known = self.known();
         match known.get_mut(stream) {
             Some(known) if known.place.version > place.version => {}
@@ -75,30 +74,46 @@ impl Tips {
     }
 
     /// Asks the leader the next time. What was known stays known, for a stream that ages out.
-    pub(super) fn doubt(&self, stream: &Stream) {
+    pub(crate) fn doubt(&self, stream: &Stream) {
         if let Some(known) = self.known().get_mut(stream) {
             known.is_fresh = false;
         }
     }
 
-    /// Returns the tip of a stream of which the broker holds nothing any more.
-    pub(super) async fn aged_out(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
+    /// Returns the tip of a stream of which the server shows nothing any more.
+    pub(crate) async fn aged_out(&self, stream: &Stream) -> Result<Option<Tip>, LogError> {
         let Some(keep) = &self.keep else { return Ok(None) };
         let known = self.known().get(stream).map(|known| known.place.tip());
-        let kept = load(&**keep, stream).await?;
+        let kept = load(&**keep, stream).await?.map(|kept| kept.tip);
         Ok(known.into_iter().chain(kept).max_by_key(|tip| tip.version))
+    }
+
+    /// The same where the server still tells the number of the newest entry: of an older one nothing is
+    /// told, since the next version would come twice.
+    pub(crate) async fn of_number(
+        &self,
+        stream: &Stream,
+        number: u64,
+    ) -> Result<Option<Tip>, LogError> {
+        let known = self.known().get(stream).map(|known| known.place);
+        if let Some(place) = known.filter(|place| place.number == number) {
+            return Ok(Some(place.tip()));
+        }
+        let Some(keep) = &self.keep else { return Ok(None) };
+        let kept = load(&**keep, stream).await?;
+        Ok(kept.filter(|kept| kept.number == Some(number)).map(|kept| kept.tip))
     }
 
     /// Has the next keeping look at all of them again: the place where they are kept may have been
     /// begun anew since.
-    pub(super) fn keep_again(&self) {
+    pub(crate) fn keep_again(&self) {
         if self.keep.is_some() {
             self.known().values_mut().for_each(|known| known.is_kept = false);
         }
     }
 
     /// Keeps each tip that is not kept yet.
-    pub(super) async fn keep_all(&self) -> Result<(), LogError> {
+    pub(crate) async fn keep_all(&self) -> Result<(), LogError> {
         let Some(keep) = &self.keep else { return Ok(()) };
         let unkept: Vec<_> = {
             let known = self.known();
@@ -108,8 +123,8 @@ impl Tips {
         for (stream, place) in unkept {
             // Another node may have appended since, and have kept its own.
             let kept = load(&**keep, &stream).await?;
-            if kept.is_none_or(|kept| kept.version < place.version) {
-                save(&**keep, &stream, place.tip()).await?;
+            if kept.is_none_or(|kept| kept.tip.version < place.version) {
+                save(&**keep, &stream, &place).await?;
             }
             if let Some(known) = self.known().get_mut(&stream) {
                 known.is_kept |= known.place == place;
@@ -119,19 +134,32 @@ impl Tips {
     }
 }
 
-async fn load(keep: &dyn Keep, stream: &Stream) -> Result<Option<Tip>, LogError> {
-    let kept = keep.load(&names::kept(stream)).await;
+/// Returns the name under which the tip of a stream is kept: beside what others keep under the
+/// stream's own.
+pub(crate) fn kept_as(stream: &Stream) -> String {
+    format!("tip.{stream}")
+}
+
+/// What was kept of a tip: its hash, and behind that the server's number, which older ones lack.
+struct KeptTip {
+    tip: Tip,
+    number: Option<u64>,
+}
+
+async fn load(keep: &dyn Keep, stream: &Stream) -> Result<Option<KeptTip>, LogError> {
+    let kept = keep.load(&kept_as(stream)).await;
     let kept = kept.map_err(|error| LogError::Unavailable(error.to_string()))?;
     Ok(kept.filter(|kept| kept.revision == REVISION).and_then(|kept| {
-        let hash = Hash(kept.state.try_into().ok()?);
-        Some(Tip { version: kept.version, hash })
+        let (hash, number) = kept.state.split_first_chunk()?;
+        let number = number.try_into().ok().map(u64::from_le_bytes);
+        Some(KeptTip { tip: Tip { version: kept.version, hash: Hash(*hash) }, number })
     }))
 }
 
-async fn save(keep: &dyn Keep, stream: &Stream, tip: Tip) -> Result<(), LogError> {
-    let Tip { version, hash } = tip;
-    let kept = Kept { revision: REVISION, version, state: hash.0.to_vec() };
-    let saved = keep.save(&names::kept(stream), kept).await;
+async fn save(keep: &dyn Keep, stream: &Stream, place: &Place) -> Result<(), LogError> {
+    let state = [&place.hash.0[..], &place.number.to_le_bytes()].concat();
+    let kept = Kept { revision: REVISION, version: place.version, state };
+    let saved = keep.save(&kept_as(stream), kept).await;
     saved.map_err(|error| LogError::Unavailable(error.to_string()))
 }
 
@@ -144,7 +172,8 @@ mod tests {
         let tips = Tips::new(Log::Ledger, None);
         let place = |version| Place {
             version: Version(version),
-            sequence: version,
+            offset: crate::entry::Offset(version),
+            number: version,
             hash: Hash::default(),
             append_id: uuid::Uuid::nil(),
             command_id: uuid::Uuid::nil(),
